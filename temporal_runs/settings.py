@@ -1,0 +1,129 @@
+"""Settings of one machine: environment variables `TEMPORAL_RUNS_*`, or the same names in a TOML file.
+
+The file is `$TEMPORAL_RUNS_CONFIG`, else `temporal-runs.toml` in HOME's default place. Which Temporal server to
+use is not ours to say: that is `TEMPORAL_ADDRESS` and `temporal.toml`, see `connection`.
+"""
+
+import os
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from temporal_runs.steps import Tier
+
+GIB = 2**30
+DEFAULT_HOME = Path("~/.local/share/temporal-runs").expanduser()
+DEFAULT_TIERS = (
+    Tier(name="small", cores=1, memory=1 * GIB),
+    Tier(name="medium", cores=2, memory=4 * GIB),
+    Tier(name="large", cores=4, memory=16 * GIB),
+)
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; the message names the setting and what was expected."""
+
+
+class Settings(BaseSettings):
+    """What a process of ours needs to know of its machine and its fleet."""
+
+    model_config = SettingsConfigDict(env_prefix="TEMPORAL_RUNS_", extra="forbid", frozen=True)
+
+    home: Path = DEFAULT_HOME
+    """this machine's folder: embedded server's database, ledger, workspaces"""
+    store: str = ""
+    """URL of the file store; a folder in HOME by default"""
+    registry: str | None = None
+    """host:port of the image registry that built images are shared by"""
+    task_queue: str = "runs"
+    """where workflows and queueing are taken in"""
+    lease: Annotated[float, Field(ge=5, le=24 * 3600)] = 120
+    """seconds a silent executor keeps a Run"""
+    tiers: Path | None = None
+    """TOML file of tiers: `[small] cores = 1, memory = "1GiB"`"""
+
+    @classmethod
+    def load(cls) -> "Settings":
+        """The settings of this process; raises SettingsError."""
+        try:
+            return cls()
+        except ValidationError as error:
+            problem = error.errors()[0]
+            name = "TEMPORAL_RUNS_" + ".".join(str(part) for part in problem["loc"]).upper()
+            raise SettingsError(f"{name}: {problem['msg']}") from None
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"{_config_file()} is not TOML: {error}") from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment overrides the file."""
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file()))
+
+    @property
+    def store_url(self) -> str:
+        """Where projects, consoles and final statuses are kept."""
+        return self.store or str(self.home / "store")
+
+    @property
+    def secrets_folder(self) -> Path:
+        """Where an executor finds the files that a spec's `secrets` name."""
+        return self.home / "secrets"
+
+    @cached_property
+    def tier_table(self) -> dict[str, Tier]:
+        """The tiers by name; raises SettingsError when the tiers' file cannot be used."""
+        if self.tiers is None:
+            return {tier.name: tier for tier in DEFAULT_TIERS}
+        try:
+            table = tomllib.loads(self.tiers.read_text())
+            entries = TypeAdapter(dict[str, _TierEntry]).validate_python(table)
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(f"TEMPORAL_RUNS_TIERS: {self.tiers} cannot be read: {error}") from None
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise SettingsError(f"TEMPORAL_RUNS_TIERS: {self.tiers}: {where}: {problem['msg']}") from None
+        return {name: entry.as_tier(name) for name, entry in entries.items()}
+
+
+def memory_bytes(text: str | int) -> int:
+    """Bytes of a size such as 512MiB, 4GiB, 4g or a plain number; raises ValueError."""
+    if isinstance(text, int):
+        return text
+    units = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+    number = text.rstrip("BbIiKkMmGgTt")
+    unit = text[len(number) :].lower().rstrip("b").rstrip("i")
+    if unit not in units:
+        raise ValueError(f"{text!r} is not a size: write 512MiB or 4GiB")
+    return int(float(number) * units[unit])
+
+
+class _TierEntry(BaseModel, extra="forbid"):
+    cores: Annotated[float, Field(gt=0)]
+    memory: str | int
+    pids: Annotated[int, Field(gt=0)] = 4096
+    shm: str | int = "64MiB"
+
+    def as_tier(self, name: str) -> Tier:
+        values: dict[str, Any] = self.model_dump()
+        return Tier(**{**values, "name": name, "memory": memory_bytes(self.memory), "shm": memory_bytes(self.shm)})
+
+
+def _config_file() -> Path:
+    return Path(os.environ.get("TEMPORAL_RUNS_CONFIG", DEFAULT_HOME / "temporal-runs.toml"))

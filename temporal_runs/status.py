@@ -1,0 +1,134 @@
+"""What can be said of a Run: its state, its cause, and the facts that the `status` query and the result hold."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class State(StrEnum):
+    """The thirteen states of a Run (design, section 2)."""
+
+    QUEUED = "Queued"
+    """waits for a machine of its tier with room"""
+    SCHEDULED = "Scheduled"
+    """an executor holds its place; nothing has begun"""
+    PREPARING = "Preparing"
+    """project files are brought to the executor"""
+    BUILDING = "Building"
+    """the environment's image is built"""
+    PULLING = "Pulling"
+    """the image is fetched from its registry"""
+    RUNNING = "Running"
+    """the user's command executes"""
+    FINISHING = "Finishing"
+    """the command has ended; changed files are copied back"""
+    STOP_REQUESTED = "StopRequested"
+    """a stop has been received; whatever runs is told to end"""
+    STOPPING = "Stopping"
+    """user code has ended; changed files are copied back"""
+    SUCCEEDED = "Succeeded"
+    """ended without error"""
+    FAILED = "Failed"
+    """ended because of the user's code"""
+    ERROR = "Error"
+    """ended because of anything else"""
+    STOPPED = "Stopped"
+    """ended because somebody stopped it"""
+
+    @property
+    def is_final(self) -> bool:
+        """True for the four states that nothing leaves."""
+        return self in (State.SUCCEEDED, State.FAILED, State.ERROR, State.STOPPED)
+
+
+class Model(BaseModel):
+    """An immutable record."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class StateChange(Model):
+    state: State
+    at: datetime
+
+
+class Cause(Model):
+    """Why a Run ended Failed or Error: one row of the table in `workflows/causes.py`, with its evidence."""
+
+    code: str
+    stage: State
+    """the state the Run was in when it arose"""
+    blame: Literal["user", "platform"]
+    message: str
+    advice: str
+    evidence: dict[str, Any] = {}
+
+
+class Results(Model):
+    """What a Run changed in its project: numbers of files, and their bytes."""
+
+    added: int = 0
+    changed: int = 0
+    deleted: int = 0
+    bytes: int = 0
+    conflicts: list[str] = []
+    """paths kept beside what another Run had made of them meanwhile (the first hundred)"""
+    skipped: list[str] = []
+    """what was not brought back, and why (the first hundred)"""
+
+
+class Usage(Model):
+    cpu_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+
+
+class Queue(Model):
+    """A waiting Run's place; joined by client and CLI, since it needs I/O."""
+
+    position: int | None = None
+    executors: int | None = None
+
+
+class Stop(Model):
+    """A stop that was received. `too_late`: the command had already ended by itself, so it changed nothing."""
+
+    at: datetime
+    commit_results: bool = True
+    reason: str | None = None
+    too_late: bool = False
+
+
+class RunFacts(Model):
+    """What status and result share."""
+
+    run_id: str
+    execution_id: str
+    state: State
+    history: list[StateChange]
+    attempt: int = 1
+    reason: str | None = None
+    """why it waits, or what it does now"""
+    executor: str | None = None
+    input_commit: str | None = None
+    output_commit: str | None = None
+    image: str | None = None
+    """what the command ran in, pinned: name@digest, or the local image id where no registry knows it"""
+    exit_code: int | None = None
+    cause: Cause | None = None
+    stop: Stop | None = None
+    results: Results | None = None
+    usage: Usage | None = None
+    spec: dict[str, Any] | None = None
+    """the RunSpec, as given where it is not valid"""
+
+
+class RunStatus(RunFacts):
+    """The answer of the `status` query."""
+
+    queue: Queue | None = None
+
+
+class RunResult(RunFacts):
+    """The same facts, final."""

@@ -1,0 +1,141 @@
+"""The small models that pass from one phase of a Run to the next: inputs → lease → workspace → image → exit → results."""
+
+from datetime import datetime
+from typing import Literal
+
+from temporal_runs.spec import RunSpec
+from temporal_runs.status import Model, Results, RunResult, Usage
+
+
+class Tier(Model):
+    """A kind of machine: the limits a command runs under. Memory and shm in bytes."""
+
+    name: str
+    cores: float
+    memory: int
+    pids: int = 4096
+    shm: int = 64 * 2**20
+
+
+class Attempt(Model):
+    """One try at a Run. Everything on an executor is named after its key, so that nothing is made twice."""
+
+    run_id: str
+    execution_id: str
+    number: int = 1
+
+    @property
+    def key(self) -> str:
+        """Unique among all attempts of all Runs; fit for file and container names."""
+        # The end of the execution id: its beginning is a clock (UUIDv7), shared by Runs started together.
+        return f"{self.run_id}.{self.execution_id[-12:]}.{self.number}"
+
+
+class Submission(Model):
+    """What queueing takes: a spec, not yet pinned."""
+
+    run_id: str
+    spec: RunSpec
+
+
+class Inputs(Model):
+    """What queueing gives: the spec with everything that could move pinned."""
+
+    spec: RunSpec
+    commit: str
+    tier: Tier
+
+
+class Request(Model):
+    """What acknowledge takes: an attempt that asks for a place."""
+
+    attempt: Attempt
+    tier: Tier
+
+
+class Lease(Model):
+    """An executor's word that it holds a place. Every later activity of the attempt goes to its `task_queue`."""
+
+    executor: str
+    host: str
+    task_queue: str
+    token: str
+    seconds: float
+    """how long a silent executor keeps the Run"""
+
+
+class Assignment(Model):
+    """What every activity on the executor knows."""
+
+    attempt: Attempt
+    inputs: Inputs
+    lease: Lease
+
+
+class Workspace(Model):
+    """The project's files on the executor, ready to be mounted."""
+
+    folder: str
+    files: int
+    bytes: int
+
+
+class Image(Model):
+    """The image of a Run: `id` is what the container is made from, `name` what a person reads."""
+
+    id: str
+    name: str
+
+
+class ImageSearch(Model):
+    """Where the image of a Run is: `image` when it is on the machine, else what has to be done to get it."""
+
+    image: Image | None = None
+    missing: Literal["build", "pull"] | None = None
+
+
+class Order(Model):
+    """What run takes."""
+
+    assignment: Assignment
+    workspace: Workspace
+    image: Image
+
+
+class Exit(Model):
+    """How a command ended, and the evidence for it."""
+
+    exit_code: int
+    ended_by: Literal["itself", "stop", "time_limit"] = "itself"
+    """whose doing it was, as far as we did it"""
+    out_of_memory: bool = False
+    """the kernel killed it inside its own limit"""
+    killed_by_engine: str | None = None
+    """the signal that somebody else had the Docker engine send, if any"""
+    container_missing: bool = False
+    """the command had begun, but its container is no more: nobody knows how it ended"""
+    begun_at: datetime | None = None
+    ended_at: datetime | None = None
+    console_bytes: int = 0
+    last_lines: str = ""
+    usage: Usage = Usage()
+
+
+class Completion(Model):
+    """What finish takes. Results are committed unless `commit_results` is false."""
+
+    assignment: Assignment
+    commit_results: bool = True
+
+
+class Finished(Model):
+    """What finish gives: the commit that holds the results (None: nothing was to be committed)."""
+
+    output_commit: str | None = None
+    results: Results = Results()
+
+
+class Record(Model):
+    """What the store keeps of a Run that is over."""
+
+    result: RunResult
