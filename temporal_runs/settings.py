@@ -8,7 +8,7 @@ import os
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic_settings import (
@@ -121,8 +121,13 @@ class _TierEntry(BaseModel, extra="forbid"):
     shm: str | int = "64MiB"
 
     def as_tier(self, name: str) -> Tier:
-        values: dict[str, Any] = self.model_dump()
-        return Tier(**{**values, "name": name, "memory": memory_bytes(self.memory), "shm": memory_bytes(self.shm)})
+        return Tier(
+            name=name,
+            cores=self.cores,
+            memory=memory_bytes(self.memory),
+            pids=self.pids,
+            shm=memory_bytes(self.shm),
+        )
 
 
 def _config_file() -> Path:

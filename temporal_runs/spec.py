@@ -6,9 +6,9 @@ workflow itself, so that a Run started with any Temporal client is held to the s
 
 import json
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 """Run ids, project, tier and secret names."""
@@ -69,7 +69,8 @@ class RunSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     project: Id
-    command: Annotated[list[str], Field(min_length=1)] | Annotated[str, Field(min_length=1)]
+    command: list[str] | str
+    """a program with its arguments, or a line for the shell"""
     tier: Id = "small"
     environment: Environment = Environment(image=DEFAULT_IMAGE)
     revision: Annotated[str, StringConstraints(pattern=r"^(latest|[0-9a-f]{8,64})$")] = "latest"
@@ -85,6 +86,15 @@ class RunSpec(BaseModel):
     stop_grace: Annotated[float, Field(ge=0, le=3600)] = 10
     on_executor_lost: Literal["error", "restart"] = "error"
     max_restarts: Annotated[int, Field(ge=0, le=100)] = 1
+
+    @field_validator("command", mode="before")
+    @classmethod
+    def a_command_is_a_list_or_a_string(cls, command: object) -> object:
+        """Raises ValueError in words of its own: of a union, pydantic would only speak of one branch."""
+        words = cast(list[object], command) if isinstance(command, list) else [command]
+        if not words or not all(isinstance(word, str) for word in words) or not words[0]:
+            raise ValueError("should be a list of strings (program, arguments) or a string for the shell")
+        return command
 
     @model_validator(mode="after")
     def variables_of_the_contract_are_ours(self) -> Self:
@@ -125,8 +135,7 @@ class RunSpec(BaseModel):
 
 def _first_problem(error: ValidationError) -> InvalidSpec:
     problem = error.errors(include_url=False, include_context=False)[0]
-    # A union names its branch in the location; the user knows only the field.
-    parts = [str(part) for part in problem["loc"] if not str(part).startswith(("constrained-", "list[", "str"))]
+    parts = [str(part) for part in problem["loc"]]
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         message = f"unknown key; known are {', '.join(RunSpec.model_fields)}" if len(parts) == 1 else "unknown key"
@@ -141,5 +150,5 @@ def _shown(value: Any) -> str:
 
 
 def _kind(value: object) -> str:
-    names = {list: "a list", str: "a string", int: "a number", float: "a number", bool: "a boolean"}
+    names: dict[type, str] = {list: "a list", str: "a string", int: "a number", float: "a number", bool: "a boolean"}
     return "nothing" if value is None else names.get(type(value), "something else")

@@ -1,10 +1,12 @@
-"""The small models that pass from one phase of a Run to the next: inputs → lease → workspace → image → exit → results."""
+"""What passes from one phase of a Run to the next: inputs → lease → workspace → image → exit → results."""
 
 from datetime import datetime
 from typing import Literal
 
 from temporal_runs.spec import RunSpec
-from temporal_runs.status import Model, Results, RunResult, Usage
+from temporal_runs.status import Model, Results, Usage
+
+EndedBy = Literal["itself", "stop", "time_limit"]
 
 
 class Tier(Model):
@@ -105,18 +107,20 @@ class Order(Model):
 class Exit(Model):
     """How a command ended, and the evidence for it."""
 
-    exit_code: int
-    ended_by: Literal["itself", "stop", "time_limit"] = "itself"
+    exit_code: int | None
+    """None where its container is no more"""
+    ended_by: EndedBy = "itself"
     """whose doing it was, as far as we did it"""
     out_of_memory: bool = False
     """the kernel killed it inside its own limit"""
     killed_by_engine: str | None = None
     """the signal that somebody else had the Docker engine send, if any"""
-    container_missing: bool = False
-    """the command had begun, but its container is no more: nobody knows how it ended"""
+    engine_lost: bool = False
+    """the Docker engine went away while the command ran, and ended it"""
     begun_at: datetime | None = None
     ended_at: datetime | None = None
-    console_bytes: int = 0
+    console_bytes: int | None = None
+    """None where the console is not whole in the store yet"""
     last_lines: str = ""
     usage: Usage = Usage()
 
@@ -133,9 +137,3 @@ class Finished(Model):
 
     output_commit: str | None = None
     results: Results = Results()
-
-
-class Record(Model):
-    """What the store keeps of a Run that is over."""
-
-    result: RunResult

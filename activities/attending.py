@@ -1,0 +1,97 @@
+"""What every activity on an executor does beside its own work: confirm the lease, heartbeat, let go when told.
+
+A newer attempt of an activity first ends the older one in the same process: a server that restarts may hand out
+an activity again while its first attempt is still at work.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+from temporalio import activity
+
+from temporal_runs.activities.faults import fault, faults
+from temporal_runs.activities.leases import Holding, Leases
+from temporal_runs.steps import Assignment
+
+HEARTBEAT_SECONDS = 0.5
+"""Bounds how late a stop is heard on a server that does not push cancellations."""
+
+LET_GO_SECONDS = 10
+"""How long a thread that was told to end is waited for."""
+
+Result = TypeVar("Result")
+
+
+class Abandoned(Exception):
+    """Raised in a working thread whose activity has been cancelled."""
+
+
+class Attendance:
+    """One attempt of an activity at work: its holding, and its progress as heartbeats show it."""
+
+    def __init__(self, holding: Holding) -> None:
+        self.holding = holding
+        self.progress: dict[str, Any] = {}
+        self._abandoned = threading.Event()
+
+    def report(self, **progress: Any) -> None:
+        """Called from working threads; raises Abandoned when the work is no longer wanted."""
+        self.progress = progress
+        if self._abandoned.is_set():
+            raise Abandoned
+
+    async def in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Runs blocking work in a thread. Cancelled, it tells the thread to end at its next report and waits for it."""
+        thread = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+        try:
+            return await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            self._abandoned.set()
+            await asyncio.wait({thread}, timeout=LET_GO_SECONDS)
+            if thread.done():
+                thread.exception()  # whatever it was, nobody asks any more
+            raise
+
+
+class Attendants:
+    """The activities at work in this process."""
+
+    def __init__(self, leases: Leases, host: str) -> None:
+        self._leases = leases
+        self._host = host
+        self._at_work: dict[tuple[str, str], asyncio.Task[Any]] = {}
+
+    @contextlib.asynccontextmanager
+    async def attend(self, assignment: Assignment) -> AsyncIterator[Attendance]:
+        """Surrounds an activity's work; what it raises becomes a fault of the table."""
+        key = (assignment.lease.token, activity.info().activity_type)
+        me = asyncio.current_task()
+        assert me
+        older = self._at_work.get(key)
+        self._at_work[key] = me
+        if older:
+            older.cancel()
+            await asyncio.wait({older})
+        try:
+            holding = self._leases.confirm(assignment)
+        except KeyError:
+            message = f"executor {assignment.lease.executor} does not hold a place for {assignment.attempt.run_id}"
+            raise fault("executor_lost", message, final=True, host=self._host) from None
+        attendance = Attendance(holding)
+        beating = asyncio.create_task(_heartbeat(attendance))
+        try:
+            with faults(self._host):
+                yield attendance
+        finally:
+            beating.cancel()
+            if self._at_work.get(key) is me:
+                del self._at_work[key]
+
+
+async def _heartbeat(attendance: Attendance) -> None:
+    while True:
+        activity.heartbeat(attendance.progress)
+        await asyncio.sleep(HEARTBEAT_SECONDS)

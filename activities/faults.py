@@ -1,0 +1,66 @@
+"""What goes wrong on an executor, translated into the codes of the table of causes: the one place that does."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from temporal_runs.engine import (
+    BuildFailed,
+    EngineError,
+    EngineUnavailable,
+    HostDiskFull,
+    ImageNotFound,
+    InvalidContainer,
+    RegistryUnavailable,
+)
+from temporalio.exceptions import ApplicationError
+
+from temporal_runs.store import StoreCorrupt, StoreError, StoreUnavailable, UnknownProject, UnknownRevision
+from temporal_runs.workflows.causes import CAUSES
+
+
+def fault(code: str, message: str, *, final: bool = False, **evidence: Any) -> ApplicationError:
+    """The failure of an activity, for `phases` to read. A user's fault is final; a platform's is tried again."""
+    return ApplicationError(message, evidence, type=code, non_retryable=final or CAUSES[code].blame == "user")
+
+
+@contextmanager
+def faults(host: str) -> Iterator[None]:
+    """Turns what the store, the engine and the machine raise into faults that name the machine."""
+    try:
+        yield
+    except (StoreError, EngineError, OSError) as error:
+        raise _translated(error, host) from error
+
+
+def _translated(error: Exception, host: str) -> Exception:
+    match error:
+        case UnknownProject() | UnknownRevision():
+            return fault("invalid_spec", str(error))
+        case StoreUnavailable():
+            return fault("store_unavailable", str(error), host=host)
+        case StoreCorrupt():
+            return fault("store_corrupt", str(error), final=True, host=host)
+        case EngineUnavailable():
+            return fault("docker_unavailable", str(error), host=host)
+        case ImageNotFound():
+            return fault("image_not_found", str(error))
+        case RegistryUnavailable():
+            return fault("registry_unavailable", str(error), host=host)
+        case BuildFailed():
+            return fault(
+                "build_failed",
+                f"step {error.step} of its environment failed: {error.instruction}",
+                instruction=error.instruction,
+                step=error.step,
+                last_lines=error.output,
+            )
+        case HostDiskFull():
+            return fault("host_disk_full", str(error), host=host)
+        case InvalidContainer():
+            return fault("internal", f"the Docker engine refused the container: {error}", final=True, host=host)
+        case OSError(errno=errno.ENOSPC):
+            return fault("host_disk_full", f"the disk of {host} is full: {error}", host=host)
+        case _:
+            return fault("internal", f"{type(error).__name__}: {error}", host=host)

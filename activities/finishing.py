@@ -1,0 +1,106 @@
+"""Finishing: what the command changed becomes a commit of the project, and the executor's place is freed.
+
+Results first, cleaning up second, and the ledger's record of both last: a finish that is killed anywhere and asked
+again makes one commit and gives the same answer.
+"""
+
+import shutil
+
+from temporal_runs.engine import Engine
+from temporalio import activity
+
+from temporal_runs.activities.attending import Attendance, Attendants
+from temporal_runs.activities.capture import Capture
+from temporal_runs.activities.leases import Holding, Leases
+from temporal_runs.activities.preparing import FILES, INDEX
+from temporal_runs.status import Results
+from temporal_runs.steps import Assignment, Completion, Finished
+from temporal_runs.store import Index, Landed, Store
+
+SHOWN = 100
+"""How many conflicts and skipped files a result names: it must stay small."""
+
+
+class Finishing:
+    def __init__(self, store: Store, engine: Engine, leases: Leases, attendants: Attendants) -> None:
+        self._store = store
+        self._engine = engine
+        self._leases = leases
+        self._attendants = attendants
+
+    @activity.defn(name="finish")
+    async def finish(self, completion: Completion) -> Finished:
+        """Commits the results, unless they are not wanted, and frees the place."""
+        async with self._attendants.attend(completion.assignment) as attendance:
+            holding = attendance.holding
+            if holding.finished:
+                return holding.finished
+            if not completion.commit_results:
+                holding = self._leases.update(holding.token, commit_results=False)
+            return await attendance.in_thread(self.complete, holding, "main", attendance)
+
+    @activity.defn(name="release")
+    async def release(self, assignment: Assignment) -> None:
+        """Frees the place of a Run that ended before its results could be brought back the usual way.
+
+        What a command had already changed is kept on the branch `recovered/<run_id>/<attempt>`.
+        """
+        async with self._attendants.attend(assignment) as attendance:
+            await attendance.in_thread(self.recover, attendance.holding, attendance)
+
+    def recover(self, holding: Holding, attendance: Attendance | None = None) -> Finished:
+        """Like `complete`, for a Run that its workflow has given up; never onto main."""
+        attempt = holding.request.attempt
+        return self.complete(holding, f"recovered/{attempt.run_id}/{attempt.number}", attendance)
+
+    def complete(self, holding: Holding, ref: str, attendance: Attendance | None = None) -> Finished:
+        """Ends what still runs, keeps console and results, removes everything of the attempt from this machine."""
+        if holding.finished:
+            return holding.finished
+        if self._engine.signal(holding.container, "KILL"):
+            self._engine.wait(holding.container)
+        finished = Finished()
+        if holding.begun:
+            Capture(self._engine, self._store, holding, []).complete()
+            if holding.commit_results:
+                finished = self._land(holding, ref, attendance)
+        self._engine.remove(holding.container)
+        shutil.rmtree(self._leases.workspace(holding), ignore_errors=True)
+        self._leases.update(holding.token, finished=finished)
+        return finished
+
+    def _land(self, holding: Holding, ref: str, attendance: Attendance | None) -> Finished:
+        assert holding.assignment
+        spec, attempt = holding.assignment.inputs.spec, holding.request.attempt
+        workspace = self._leases.workspace(holding)
+        index = workspace / INDEX
+
+        def progress(files: int, size: int) -> None:
+            if attendance:
+                attendance.report(files=files, bytes=size)
+
+        landed = self._store.land(
+            spec.project,
+            workspace / FILES,
+            Index.load(index),
+            base=holding.assignment.inputs.commit,
+            origin=attempt.key,
+            author=spec.owner,
+            message=f"Run {attempt.run_id}: {spec.summary}",
+            ref=ref,
+            conflict_suffix=attempt.run_id,
+            progress=progress,
+        )
+        return Finished(output_commit=landed.commit, results=_results(landed))
+
+
+def _results(landed: Landed) -> Results:
+    changes = landed.changes
+    return Results(
+        added=changes.added,
+        changed=changes.changed,
+        deleted=changes.deleted,
+        bytes=changes.bytes,
+        conflicts=landed.conflicts[:SHOWN],
+        skipped=landed.skipped[:SHOWN],
+    )

@@ -1,0 +1,45 @@
+"""The places an executor has given away, as its activities see them; `worker/ledger` keeps them on disk."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from temporal_runs.status import Model
+from temporal_runs.steps import Assignment, Finished, Lease, Request
+
+
+class Holding(Model):
+    """What an executor knows of one lease it gave."""
+
+    token: str
+    request: Request
+    granted_at: datetime
+    assignment: Assignment | None = None
+    """set by the first activity that comes for the lease, and thereby confirms it"""
+    begun: bool = False
+    """written before the container is started: from then on the command is never started again"""
+    commit_results: bool = True
+    finished: Finished | None = None
+    """set when everything but this record is gone; it takes no room, and answers a finish that is asked again"""
+
+    @property
+    def container(self) -> str:
+        return f"run-{self.request.attempt.key}"
+
+
+class Leases(Protocol):
+    """What activities need of the ledger. Every change is on disk when its method returns."""
+
+    def grant(self, request: Request) -> Lease | None:
+        """A lease, where there is room; the same one again to an attempt that already has it."""
+        ...
+
+    def confirm(self, assignment: Assignment) -> Holding:
+        """The holding of a lease that an activity has come for; raises KeyError where it is not held."""
+        ...
+
+    def update(self, token: str, **changes: object) -> Holding: ...
+
+    def workspace(self, holding: Holding) -> Path:
+        """The folder of this attempt's files and of what is known of them."""
+        ...

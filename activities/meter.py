@@ -1,0 +1,26 @@
+"""What a command uses of its machine, sampled while it runs."""
+
+import asyncio
+
+from temporal_runs.engine import Engine, EngineError
+
+from temporal_runs.status import Usage
+
+
+class Meter:
+    """The resource usage of one container, as far as it has been read."""
+
+    def __init__(self, engine: Engine, container: str) -> None:
+        self._engine = engine
+        self._container = container
+        self.usage = Usage()
+
+    async def read(self) -> None:
+        """Takes one more sample; a container that has just ended, or an engine that is away, gives none."""
+        try:
+            sample = await asyncio.to_thread(self._engine.sample, self._container)
+        except EngineError:
+            return
+        if sample:
+            peak = max(sample.memory_bytes, sample.peak_memory_bytes or 0, self.usage.peak_memory_bytes or 0)
+            self.usage = Usage(cpu_seconds=round(sample.cpu_seconds, 3), peak_memory_bytes=peak)

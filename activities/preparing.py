@@ -1,0 +1,48 @@
+"""Preparing: the project's files, at the Run's commit, are brought into the attempt's own workspace."""
+
+import shutil
+from pathlib import Path
+
+from temporalio import activity
+
+from temporal_runs.activities.attending import Attendance, Attendants
+from temporal_runs.activities.leases import Leases
+from temporal_runs.steps import Assignment, Workspace
+from temporal_runs.store import Store
+
+FILES, INDEX = "files", "index"
+"""Below an attempt's folder: what the container sees, and what the files were before it did."""
+
+
+class Preparing:
+    def __init__(self, store: Store, leases: Leases, attendants: Attendants, owner: tuple[int, int]) -> None:
+        self._store = store
+        self._leases = leases
+        self._attendants = attendants
+        self._owner = owner
+
+    @activity.defn(name="prepare")
+    async def prepare(self, assignment: Assignment) -> Workspace:
+        """Gives the workspace, owned by the user that containers run as; one that is already there is kept."""
+        async with self._attendants.attend(assignment) as attendance:
+            return await attendance.in_thread(self._prepare, assignment, attendance)
+
+    def _prepare(self, assignment: Assignment, attendance: Attendance) -> Workspace:
+        folder = self._leases.workspace(attendance.holding)
+        files, index = folder / FILES, folder / INDEX
+        done = [0, 0]
+
+        def progress(count: int, size: int) -> None:
+            done[:] = count, size
+            attendance.report(files=count, bytes=size)
+
+        if not index.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            Path(folder).mkdir(parents=True, mode=0o700)
+            inputs = assignment.inputs
+            checkout = self._store.checkout(
+                inputs.spec.project, inputs.commit, files, owner=self._owner, progress=progress
+            )
+            # Last, so that an index stands only beside a whole workspace.
+            checkout.save(index)
+        return Workspace(folder=str(files), files=done[0], bytes=done[1])

@@ -1,0 +1,38 @@
+"""Queueing: the spec is checked against what there is, and everything in it that could move is pinned."""
+
+import asyncio
+import platform
+from collections.abc import Mapping
+
+from temporalio import activity
+
+from temporal_runs.activities.faults import fault, faults
+from temporal_runs.status import RunResult
+from temporal_runs.steps import Inputs, Submission, Tier
+from temporal_runs.store import Store
+
+
+class Queueing:
+    """The dispatcher's activities: how a Run begins and what is kept of it when it is over."""
+
+    def __init__(self, store: Store, tiers: Mapping[str, Tier]) -> None:
+        self._store = store
+        self._tiers = tiers
+
+    @activity.defn(name="queue")
+    async def queue(self, submission: Submission) -> Inputs:
+        """Pins the project's revision and the tier's limits; a fault `invalid_spec` names what there is not."""
+        spec = submission.spec
+        tier = self._tiers.get(spec.tier)
+        if tier is None:
+            known = ", ".join(self._tiers)
+            raise fault("invalid_spec", f"tier: there is no tier {spec.tier!r}; there are {known}", field="tier")
+        with faults(platform.node()):
+            commit = await asyncio.to_thread(self._store.resolve, spec.project, spec.revision)
+        return Inputs(spec=spec, commit=commit, tier=tier)
+
+    @activity.defn(name="record")
+    async def record(self, result: RunResult) -> None:
+        """Keeps the final status in the store, where it outlives Temporal's retention."""
+        key = f"runs/{result.run_id}/{result.execution_id}.json"
+        await asyncio.to_thread(self._store.put, key, result.model_dump_json().encode())

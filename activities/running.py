@@ -1,0 +1,157 @@
+"""Running: the command executes in its container, exactly once an attempt.
+
+The ledger's mark `begun` is on disk before the container is started, and the container is named after the attempt:
+a restarted executor finds it, takes its console up where it stood, and waits on. Where the mark stands and no
+container does, the command is never started again.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+from temporal_runs.engine import Engine, EngineError
+from temporalio import activity
+
+from temporal_runs.activities.attending import Attendance, Attendants
+from temporal_runs.activities.capture import Capture
+from temporal_runs.activities.command import Command, engine_answers
+from temporal_runs.activities.containers import container_for, read_secrets
+from temporal_runs.activities.leases import Holding, Leases
+from temporal_runs.activities.meter import Meter
+from temporal_runs.spec import RunSpec
+from temporal_runs.steps import Assignment, EndedBy, Exit, Order
+from temporal_runs.store import Store, StoreError
+
+log = structlog.get_logger()
+
+WATCH_SECONDS = 1
+"""Between two looks at a running command: console into the store, usage and last lines into the heartbeat."""
+
+
+class Running:
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        leases: Leases,
+        attendants: Attendants,
+        user: tuple[int, int],
+        secrets_folder: Path,
+        labels: dict[str, str],
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._leases = leases
+        self._attendants = attendants
+        self._user = user
+        self._secrets_folder = secrets_folder
+        self._labels = labels
+
+    @activity.defn(name="run")
+    async def run(self, order: Order) -> Exit:
+        """Starts the command, or finds it started; returns when it has ended, by itself, its time limit or a stop."""
+        async with self._attendants.attend(order.assignment) as attendance:
+            await engine_answers(self._engine)
+            await attendance.in_thread(self._begin, order, attendance)
+            return await self._until_it_ends(order.assignment, attendance)
+
+    @activity.defn(name="end")
+    async def end(self, assignment: Assignment) -> Exit | None:
+        """Ends a command whose `run` activity is gone; None where it never began."""
+        async with self._attendants.attend(assignment) as attendance:
+            if not attendance.holding.begun:
+                return None
+            await engine_answers(self._engine)
+            command, capture, meter = self._observe(attendance.holding)
+            told = await command.end(assignment.inputs.spec.stop_grace)
+            return await self._exit(command, capture, meter, "stop" if told else "itself")
+
+    def _begin(self, order: Order, attendance: Attendance) -> None:
+        holding = attendance.holding
+        if not holding.begun:
+            secrets = read_secrets(order.assignment.inputs.spec.secrets, self._secrets_folder)
+            self._engine.create(container_for(order, holding.container, self._user, secrets, self._labels))
+            self._leases.update(holding.token, begun=True)
+        elif not self._was_never_started(holding.container):
+            return
+        self._engine.start(holding.container)
+
+    def _was_never_started(self, container: str) -> bool:
+        """True where an executor died between its mark and the start: nothing has executed yet."""
+        state = self._engine.state(container)
+        return state is not None and state.status == "created"
+
+    async def _until_it_ends(self, assignment: Assignment, attendance: Attendance) -> Exit:
+        command, capture, meter = self._observe(attendance.holding)
+        await capture.start()
+        watching = asyncio.create_task(_watch(attendance, capture, meter))
+        try:
+            ended_by = await self._end_of(command, attendance.holding.container, assignment.inputs.spec)
+        finally:
+            watching.cancel()
+        return await self._exit(command, capture, meter, ended_by)
+
+    def _observe(self, holding: Holding) -> tuple[Command, Capture, Meter]:
+        assert holding.assignment
+        secrets = read_secrets(holding.assignment.inputs.spec.secrets, self._secrets_folder)
+        return (
+            Command(self._engine, holding.container),
+            Capture(self._engine, self._store, holding, list(secrets.values())),
+            Meter(self._engine, holding.container),
+        )
+
+    async def _end_of(self, command: Command, container: str, spec: RunSpec) -> EndedBy:
+        """Waits for the command's end, and brings it about when its time is over or a stop is received."""
+        try:
+            async with asyncio.timeout(await self._seconds_left(container, spec.time_limit)):
+                await command.ended()
+            return "itself"
+        except TimeoutError:
+            reason: EndedBy = "time_limit"
+        except asyncio.CancelledError:
+            details = activity.cancellation_details()
+            if not (details and details.cancel_requested):
+                # A worker that shuts down, a newer attempt, a pause, a Run that is over: the container is not ours to
+                # end here. The next attempt adopts it, or the janitor ends it.
+                command.abandon()
+                raise
+            reason = "stop"
+        return reason if await command.end(spec.stop_grace) else "itself"
+
+    async def _seconds_left(self, container: str, time_limit: float | None) -> float | None:
+        if time_limit is None:
+            return None
+        state = await asyncio.to_thread(self._engine.state, container)
+        now = datetime.now(UTC)
+        started_at = (state and state.started_at) or now
+        return time_limit - (now - started_at).total_seconds()
+
+    async def _exit(self, command: Command, capture: Capture, meter: Meter, ended_by: EndedBy) -> Exit:
+        state = await command.ended()
+        console_bytes = None
+        if state:
+            try:
+                console_bytes = await capture.finish()
+            except (StoreError, EngineError) as error:
+                log.warning("console is stored when the Run finishes", container=command.container, error=str(error))
+        exit = Exit(
+            exit_code=state and state.exit_code,
+            ended_by=ended_by,
+            begun_at=state and state.started_at,
+            ended_at=state and state.finished_at,
+            console_bytes=console_bytes,
+            last_lines=capture.last_lines,
+            usage=meter.usage,
+        )
+        if state is None or ended_by != "itself":
+            return exit
+        return exit.model_copy(update=await asyncio.to_thread(command.evidence, state))
+
+
+async def _watch(attendance: Attendance, capture: Capture, meter: Meter) -> None:
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        await capture.flush()
+        await meter.read()
+        attendance.report(last_lines=capture.last_lines, **meter.usage.model_dump(exclude_none=True))

@@ -1,0 +1,44 @@
+"""The commands, in the order of the help. Nothing heavy is imported before a command needs it."""
+
+from typing import Any
+
+import typer
+
+from temporal_runs.cli import files, processes, run, runs
+
+app = typer.Typer(
+    name="temporal-runs",
+    help="Durable Runs of your code on Temporal.\n\n"
+    "Exit codes: 0 Succeeded or done, 1 Failed, 2 usage or environment, 3 Error, 4 Stopped.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+app.command(
+    "run",
+    # What follows the first word of the command is the command's, options too.
+    context_settings={"allow_interspersed_args": False},
+)(run.run)
+for name, function in {
+    "start": runs.start,
+    "status": runs.status,
+    "watch": runs.watch,
+    "logs": runs.logs,
+    "stop": runs.stop,
+    "list": runs.list_runs,
+}.items():
+    app.command(name)(function)
+app.add_typer(files.app, name="files")
+for name, function in {
+    "up": processes.up,
+    "setup": processes.setup,
+    "dispatcher": processes.dispatcher,
+    "executor": processes.executor,
+}.items():
+    app.command(name)(function)
+
+
+def command() -> Any:
+    """The command line as a whole."""
+    return typer.main.get_command(app)

@@ -1,0 +1,170 @@
+"""What people read: times, states, results, causes, tables; and JSON for what other programs read.
+
+Data goes to stdout, talk about it to stderr.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from temporal_runs.status import Results, RunFacts
+
+COLOURS = {
+    "Succeeded": "green",
+    "Failed": "red",
+    "Error": "bold red",
+    "Stopped": "yellow",
+    "StopRequested": "yellow",
+    "Stopping": "yellow",
+    "Running": "cyan",
+}
+
+
+Progress = Callable[[int, int], None]
+"""What the store calls while it works: files and bytes done so far."""
+
+
+def on_stdout() -> Console:
+    """For data."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def on_stderr() -> Console:
+    """For talk."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(value: "BaseModel | Sequence[Any] | dict[str, Any]") -> None:
+    """One JSON document."""
+    _write(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+
+
+def print_json_line(value: "BaseModel") -> None:
+    """One JSON document of a stream of them, on one line."""
+    _write(json.dumps(_plain(value), ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in cast("list[Any]", value)]
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def size(count: int) -> str:
+    """Bytes as people say them."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    raise AssertionError
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def clock(moment: datetime) -> str:
+    """A time of this machine's day."""
+    return moment.astimezone().strftime("%H:%M:%S")
+
+
+def state_line(facts: "RunFacts") -> Text:
+    """One state of a Run as it happens: when, how long after its start, what it does."""
+    change = facts.history[-1]
+    since = (change.at - facts.history[0].at).total_seconds()
+    line = Text(f"{clock(change.at)} {since:+8.1f}s  ", style="dim")
+    line.append(f"{change.state:<14}", style=COLOURS.get(change.state, "bold"))
+    if facts.reason:
+        line.append(facts.reason, style="dim")
+    line.rstrip()
+    return line
+
+
+def ending(facts: "RunFacts") -> Iterator[Text]:
+    """What a Run that is over leaves to be said: results, cause, advice."""
+    if facts.cause:
+        yield Text(f"{facts.state}: {facts.cause.message} ({facts.cause.code})", style=COLOURS[facts.state])
+        yield Text(f"What to do: {facts.cause.advice}")
+    elif facts.stop and not facts.stop.too_late:
+        yield Text(f"Stopped: {facts.stop.reason or 'on request'}", style=COLOURS["Stopped"])
+    if facts.stop and facts.stop.too_late:
+        yield Text("The stop came too late: the command had already ended by itself.")
+    if facts.results:
+        yield from _results(facts.results, facts.output_commit)
+
+
+def _results(results: "Results", commit: str | None) -> Iterator[Text]:
+    counts = f"{results.added} added, {results.changed} changed, {results.deleted} deleted"
+    where = f" in commit {commit[:12]}" if commit else ""
+    yield Text(f"Results: {counts} ({size(results.bytes)}){where}")
+    for path in results.conflicts:
+        yield Text(f"  kept beside another version: {path}", style="yellow")
+    for path in results.skipped:
+        yield Text(f"  not brought back: {path}", style="yellow")
+
+
+def facts_table(facts: "RunFacts") -> Table:
+    """All that is known of a Run."""
+    table = Table.grid(padding=(0, 2))
+    spec = facts.spec or {}
+    rows: dict[str, Any] = {
+        "Run": facts.run_id,
+        "State": Text(facts.state, style=COLOURS.get(facts.state, "bold")),
+        "Now": None if facts.state.is_final else facts.reason,
+        "Project": spec.get("project"),
+        "Tier": spec.get("tier"),
+        "Attempt": facts.attempt if facts.attempt > 1 else None,
+        "Executor": facts.executor,
+        "Input": facts.input_commit,
+        "Output": facts.output_commit,
+        "Image": facts.image,
+        "Exit status": facts.exit_code,
+        "CPU": f"{facts.usage.cpu_seconds:.1f} s" if facts.usage and facts.usage.cpu_seconds else None,
+        "Memory": size(facts.usage.peak_memory_bytes) if facts.usage and facts.usage.peak_memory_bytes else None,
+    }
+    for name, value in rows.items():
+        if value is not None:
+            table.add_row(Text(name, style="dim"), value if isinstance(value, Text) else Text(str(value)))
+    return table
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
+    """A plain table."""
+    made = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in headings:
+        made.add_column(heading, no_wrap=True)
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    return made
+
+
+@contextmanager
+def progress(verb: str) -> Generator[Progress]:
+    """Shows how many files and bytes are through, on a terminal; is silent elsewhere."""
+    console = on_stderr()
+    if not console.is_terminal:
+        yield lambda files, bytes: None
+        return
+    with console.status(verb) as shown:
+
+        def show(files: int, bytes: int, /) -> None:
+            shown.update(f"{verb}: {plural(files, 'file')}, {size(bytes)}")
+
+        yield show

@@ -1,0 +1,207 @@
+"""Commands on Runs that are there, and `start` for a spec as it is."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from temporal_runs.cli import exits
+
+if TYPE_CHECKING:
+    from temporal_runs.spec import RunSpec
+    from temporal_runs.store import Store
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+RunId = Annotated[str, typer.Argument(metavar="ID", help="The Run's id.", show_default=False)]
+
+
+def start(
+    spec: Annotated[str, typer.Argument(metavar="SPEC.json|-", help="A RunSpec; - reads it from stdin.")],
+    id: Annotated[str | None, typer.Option(help="The Run's id; one that exists gives that Run.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Start a Run from its spec, and print its id."""
+    from temporal_runs.cli import output, session
+    from temporal_runs.settings import Settings
+    from temporal_runs.spec import RunSpec
+
+    wanted = RunSpec.parse(_read_json(spec))
+    settings = Settings.load()
+    session.require_tier(settings, wanted)
+    _require_inputs(session.open_store(settings), wanted)
+
+    async def work() -> int:
+        runs = await session.open_runs(settings)
+        await session.require_search_attributes(runs.client)
+        handle = await runs.start(wanted, id=id)
+        if as_json:
+            output.print_json({"run_id": handle.id, "project": wanted.project})
+        else:
+            sys.stdout.write(f"{handle.id}\n")
+        return exits.DONE
+
+    return session.in_loop(work())
+
+
+def status(id: RunId, as_json: Json = False) -> int:
+    """Show all that is known of a Run."""
+    from temporal_runs.cli import output, session
+    from temporal_runs.settings import Settings
+
+    async def work() -> int:
+        settings = Settings.load()
+        runs = await session.open_runs(settings)
+        facts = await runs.get(id).status()
+        if as_json:
+            output.print_json(facts)
+            return exits.DONE
+        page = output.on_stdout()
+        page.print(output.facts_table(facts))
+        for number in range(1, len(facts.history) + 1):
+            past = facts.model_copy(update={"history": facts.history[:number], "reason": None})
+            page.print(output.state_line(past))
+        for line in output.ending(facts):
+            page.print(line)
+        if address := session.web_address(settings, id, runs.client.namespace):
+            page.print(address)
+        return exits.DONE
+
+    return session.in_loop(work())
+
+
+def watch(id: RunId, as_json: Json = False) -> int:
+    """Follow a Run's states until it is over; the exit code says how it ended. JSON: a line for each state."""
+    from temporal_runs.cli import follow, output, session
+    from temporal_runs.settings import Settings
+
+    async def work() -> int:
+        handle = (await session.open_runs(Settings.load())).get(id)
+        facts = None
+        async for facts in handle.watch():
+            if as_json:
+                output.print_json_line(facts)
+            else:
+                output.on_stdout().print(output.state_line(facts))
+        assert facts is not None
+        if not as_json:
+            for line in output.ending(facts):
+                output.on_stdout().print(line)
+        return exits.exit_code(facts.state)
+
+    try:
+        return session.in_loop(work())
+    except KeyboardInterrupt:
+        follow.say_that_it_goes_on(id)
+        return exits.FOLLOWER_LEFT
+
+
+def logs(
+    id: RunId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the command has ended.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document that holds the text.")] = False,
+) -> int:
+    """Print what the command has printed: its own bytes, and nothing else."""
+    from temporal_runs.cli import output, session
+    from temporal_runs.cli.follow import ConsoleCopy, stdout_bytes
+    from temporal_runs.settings import Settings
+
+    async def work() -> int:
+        handle = (await session.open_runs(Settings.load())).get(id)
+        if as_json:
+            text = b"".join([piece async for piece in handle.logs(follow=follow)])
+            output.print_json({"run_id": id, "console": text.decode(errors="replace"), "bytes": len(text)})
+        else:
+            await ConsoleCopy(stdout_bytes()).copy(handle.logs(follow=follow))
+        return exits.DONE
+
+    return session.in_loop(work())
+
+
+def stop(
+    id: RunId,
+    discard: Annotated[bool, typer.Option("--discard", help="Keep none of its results.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why; shown with the Run.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Stop a Run. Its results are kept; returns when the stop is accepted."""
+    from temporal_runs.cli import output, session
+    from temporal_runs.settings import Settings
+
+    async def work() -> int:
+        handle = (await session.open_runs(Settings.load())).get(id)
+        accepted = await handle.stop(commit_results=not discard, reason=reason)
+        if as_json:
+            output.print_json({"run_id": id, "accepted": accepted})
+        else:
+            said = "stop requested" if accepted else "had already ended; nothing to stop"
+            output.on_stdout().print(f"{id}: {said}")
+        return exits.DONE
+
+    return session.in_loop(work())
+
+
+def list_runs(
+    state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only those of this project.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    as_json: Json = False,
+) -> int:
+    """List Runs, the newest first."""
+    from rich.text import Text
+
+    from temporal_runs.cli import output, session
+    from temporal_runs.settings import Settings
+    from temporal_runs.status import State
+
+    names = {name.lower(): name.value for name in State}
+    if state is not None and state.lower() not in names:
+        raise exits.UsageProblem(f"unknown state {state!r}: there are {', '.join(State)}")
+    wanted = names[state.lower()] if state else None
+    if project is not None:
+        project = session.project_name(project, Path())
+
+    async def work() -> int:
+        runs = await session.open_runs(Settings.load())
+        found = await runs.list(state=wanted, project=project, limit=limit)
+        if as_json:
+            output.print_json(found)
+            return exits.DONE
+        rows = [
+            (
+                run.run_id,
+                Text(run.state, style=output.COLOURS.get(run.state, "bold")),
+                run.project or "",
+                run.tier or "",
+                run.owner or "",
+                run.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+                f"{(run.ended_at - run.started_at).total_seconds():.1f} s" if run.ended_at else "",
+                run.cause or "",
+            )
+            for run in found
+        ]
+        headings = ("ID", "STATE", "PROJECT", "TIER", "OWNER", "STARTED", "TOOK", "CAUSE")
+        output.on_stdout().print(output.table(headings, rows))
+        return exits.DONE
+
+    return session.in_loop(work())
+
+
+def _read_json(name: str) -> Any:
+    """The JSON of a file, or of stdin; raises UsageProblem."""
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise exits.UsageProblem(f"the spec {name} cannot be read: {error}") from None
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise exits.UsageProblem(
+            f"the spec {name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from None
+
+
+def _require_inputs(store: "Store", spec: "RunSpec") -> None:
+    """Raises StoreError where the project or its revision does not exist."""
+    store.resolve(spec.project, spec.revision)

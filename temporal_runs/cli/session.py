@@ -1,0 +1,96 @@
+"""What a command needs before it can act: settings, the store, Temporal. Each check says in one line what is missing.
+
+Imported by commands when they run, never for the help.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from temporalio.client import Client
+
+from temporal_runs import search_attributes
+from temporal_runs.cli.exits import UsageProblem
+from temporal_runs.client import Runs
+from temporal_runs.connection import Embedded, configured, connect
+from temporal_runs.settings import Settings
+from temporal_runs.spec import ID_PATTERN, RunSpec
+from temporal_runs.store import Store
+
+T = TypeVar("T")
+
+
+def in_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Runs the work of a command."""
+    return asyncio.run(work)
+
+
+async def open_runs(settings: Settings) -> Runs:
+    """The Runs of the server in use."""
+    return Runs(await connect(settings), settings)
+
+
+async def require_search_attributes(client: Client) -> None:
+    """Raises UsageProblem where the server does not know by what Runs are found: none could begin."""
+    if missing := await search_attributes.missing(client):
+        raise UsageProblem(
+            f"the Temporal server lacks the search attributes {', '.join(missing)}: "
+            "register them with `temporal-runs setup`"
+        )
+
+
+def require_tier(settings: Settings, spec: RunSpec) -> None:
+    """Raises UsageProblem for a tier that does not exist."""
+    if spec.tier not in settings.tier_table:
+        raise UsageProblem(f"unknown tier {spec.tier!r}: there are {', '.join(settings.tier_table)}")
+
+
+def open_store(settings: Settings) -> Store:
+    """The file store; raises StoreError."""
+    return Store.open(settings.store_url)
+
+
+def readable_folder(folder: Path) -> Path:
+    """The folder's real path; raises UsageProblem for what cannot be read as a project."""
+    try:
+        folder = folder.resolve(strict=True)
+    except OSError as error:
+        raise UsageProblem(f"{folder} cannot be read: {error.strerror}") from None
+    if not folder.is_dir():
+        raise UsageProblem(f"{folder} is not a folder: name the folder that holds the project's files")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise UsageProblem(f"{folder} cannot be read: permission denied")
+    return folder
+
+
+def require_modest(folder: Path) -> None:
+    """Raises UsageProblem for the folders that nobody means to push because they happen to be there."""
+    if folder in (Path(folder.anchor), Path.home()):
+        raise UsageProblem(
+            f"{folder} as a whole is no project: go to the folder of your project, or name the project with --project"
+        )
+
+
+def project_name(given: str | None, folder: Path) -> str:
+    """The project's name: as given, else the folder's, made to fit."""
+    if given is not None:
+        if not re.match(ID_PATTERN, given):
+            raise UsageProblem(
+                f"{given!r} cannot be a project's name: use letters, digits, '.', '_' and '-', at most 63"
+            )
+        return given
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.name).strip("-_.")[:63]
+    if not re.match(ID_PATTERN, name):
+        raise UsageProblem(f"the folder {folder} gives no project name: name it with --project")
+    return name
+
+
+def web_address(settings: Settings, run_id: str, namespace: str) -> str | None:
+    """Where the embedded server's Web UI shows a Run; None with any other server."""
+    embedded = Embedded.read(settings)
+    if embedded is None or configured().address:
+        return None
+    return f"{embedded.ui}/namespaces/{namespace}/workflows/{run_id}"

@@ -1,0 +1,59 @@
+"""`RunsPlugin`: takes Runs into another team's client, worker or replayer with `plugins=[RunsPlugin()]`."""
+
+from collections.abc import Mapping
+
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter, DefaultPayloadConverter
+from temporalio.plugin import SimplePlugin
+from temporalio.worker import WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from temporal_runs.steps import Tier
+from temporal_runs.store import Store
+
+SIDE_EFFECT_FREE = (
+    "temporal_runs.spec",
+    "temporal_runs.status",
+    "temporal_runs.steps",
+    "temporal_runs.search_attributes",
+    "temporal_runs.workflows.causes",
+    "temporal_runs.workflows.states",
+)
+"""Modules of ours that a workflow may share: records and tables. Loading them anew would cost every Run 13 ms."""
+
+
+class RunsPlugin(SimplePlugin):
+    """What a dispatcher is made of: the workflow `Run`, its queueing activities, data converter and sandbox settings.
+
+    On a client it sets the data converter. On a worker it adds the workflow; with a `store` it adds the queueing
+    activities too, so that the worker takes Runs in by itself (`tiers`: those a spec may name). On a replayer it
+    makes histories of Runs replayable. Executors are started with `temporal-runs executor`.
+    """
+
+    def __init__(self, store: Store | None = None, tiers: Mapping[str, Tier] | None = None) -> None:
+        from temporal_runs.activities.queueing import Queueing
+        from temporal_runs.settings import DEFAULT_TIERS
+        from temporal_runs.workflows.run import Run
+
+        queueing = Queueing(store, tiers or {tier.name: tier for tier in DEFAULT_TIERS}) if store else None
+        super().__init__(
+            "temporal-runs.RunsPlugin",
+            data_converter=_with_pydantic,
+            workflows=[Run],
+            activities=[queueing.queue, queueing.record] if queueing else None,
+            workflow_runner=_with_shared_modules,
+        )
+
+
+def _with_pydantic(converter: DataConverter | None) -> DataConverter:
+    """Pydantic's converter, unless the team has chosen one of its own."""
+    if converter is None or converter.payload_converter_class is DefaultPayloadConverter:
+        return pydantic_data_converter
+    return converter
+
+
+def _with_shared_modules(runner: WorkflowRunner | None) -> WorkflowRunner:
+    if not isinstance(runner, SandboxedWorkflowRunner):
+        return runner or SandboxedWorkflowRunner()
+    restrictions = runner.restrictions.with_passthrough_modules(*SIDE_EFFECT_FREE)
+    return SandboxedWorkflowRunner(restrictions=restrictions)

@@ -1,0 +1,237 @@
+"""Objects behind any URL obstore knows. Only its sync API: the async one aborts the interpreter at exit."""
+
+import secrets
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.store import ObjectStore, from_url
+
+from .errors import StoreCorrupt, StoreUnavailable
+from .objects import CHUNK, Batch, Held, Item, missing
+
+if TYPE_CHECKING:
+    from obstore import UpdateVersion
+
+THREADS = 16
+RETRY_FOR = timedelta(seconds=10)
+"""How long obstore itself retries; its own 3 minutes would hide a fault from whoever can act on it."""
+
+
+class RemoteObjects:
+    """A bucket, container or memory as a backend, refused where it ignores conditional writes."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
+        with self._told("be opened"):
+            try:
+                self.store: ObjectStore = open_url(url)
+            except ValueError as error:
+                raise StoreUnavailable(f"the file store {url} could not be opened: {error}") from error
+        self._probe()
+
+    def get(self, key: str) -> bytes | None:
+        with self._told(f"read {key}"):
+            try:
+                return bytes(obstore.get(self.store, key).bytes())
+            except FileNotFoundError:
+                return None
+
+    def stream(self, key: str, size: int) -> Iterator[bytes]:
+        # By ranges: one request for a big object would outlast the time limit of a request.
+        with self._told(f"read {key}"):
+            try:
+                for start in range(0, size, CHUNK):
+                    yield bytes(obstore.get_range(self.store, key, start=start, end=min(start + CHUNK, size)))
+            except FileNotFoundError:
+                raise StoreCorrupt(missing(key)) from None
+
+    def exists(self, key: str) -> bool:
+        with self._told(f"look for {key}"):
+            try:
+                obstore.head(self.store, key)
+            except FileNotFoundError:
+                return False
+            return True
+
+    def keys(self, prefix: str) -> list[str]:
+        with self._told(f"list {prefix}"):
+            pages = obstore.list(self.store, prefix, chunk_size=1000)  # pyright: ignore[reportUnknownMemberType]
+            found = {meta["path"] for page in pages for meta in page}
+        if self.exists(prefix):
+            found.add(prefix)
+        return sorted(found)
+
+    def folders(self, prefix: str) -> list[str]:
+        with self._told(f"list {prefix}"):
+            page = obstore.list_with_delimiter(self.store, prefix)  # pyright: ignore[reportUnknownMemberType]
+        return sorted(name.rstrip("/").rpartition("/")[2] for name in page["common_prefixes"])
+
+    def put(self, key: str, data: bytes) -> None:
+        with self._told(f"write {key}"):
+            obstore.put(self.store, key, data, use_multipart=False)
+
+    def delete(self, prefix: str) -> None:
+        keys = self.keys(prefix)
+        with self._told(f"delete {prefix}"):
+            for start in range(0, len(keys), 1000):
+                obstore.delete(self.store, keys[start : start + 1000])
+
+    def batch(self) -> Batch:
+        return RemoteBatch(self, self._pool)
+
+    def held(self, key: str) -> Held | None:
+        with self._told(f"read {key}"):
+            try:
+                found = obstore.get(self.store, key)
+                return Held(bytes(found.bytes()), version_of(found.meta["e_tag"], found.meta["version"]))
+            except FileNotFoundError:
+                return None
+
+    def swap(self, key: str, held: Held | None, data: bytes) -> bool:
+        with self._told(f"move {key}"):
+            try:
+                obstore.put(self.store, key, data, mode=held.token if held else "create")
+            except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+                return False
+            return True
+
+    def each(self, work: Callable[[Item], None], items: Iterable[Item]) -> None:
+        futures = [self._pool.submit(work, item) for item in items]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            for future in futures:  # none may go on with what the caller is about to take away
+                if not future.cancelled():
+                    future.exception()
+            raise
+
+    def create(self, key: str, data: bytes) -> None:
+        """Writes an object that may already exist, with the same content."""
+        with self._told(f"write {key}"):
+            try:
+                obstore.put(self.store, key, data, mode="create")
+            except AlreadyExistsError:
+                return
+
+    def upload(self, key: str, chunks: Iterable[bytes]) -> None:
+        """Writes a big object in parts. No create-only here: obstore has none for parts; the content is one."""
+        source = Source(chunks)
+        try:
+            with self._told(f"write {key}"):
+                obstore.put(self.store, key, source)
+        finally:
+            if source.error is not None:
+                raise source.error
+
+    def _probe(self) -> None:
+        # Some servers (rclone's S3, 1.75) take conditional writes and ignore the condition, silently.
+        key = f"tmp/probe-{secrets.token_hex(8)}"
+        if not self.swap(key, None, b"1"):
+            raise StoreUnavailable(f"the file store {self.url} refuses to create a new object ({key})")
+        try:
+            first = self.held(key)
+            if self.swap(key, None, b"2"):
+                raise self._unfit("it overwrites an object that was to be created only if absent")
+            if first is None or not self.swap(key, first, b"3"):
+                raise self._unfit("it refuses to replace an object whose ETag was given")
+            if self.swap(key, first, b"4"):
+                raise self._unfit("it replaces an object although the ETag given is stale")
+        finally:
+            self.delete(key)
+
+    def _unfit(self, why: str) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"the file store {self.url} cannot keep concurrent results apart: {why}. "
+            "Use a server that honours If-None-Match and If-Match."
+        )
+
+    @contextmanager
+    def _told(self, doing: str) -> Generator[None]:
+        try:
+            yield
+        except (BaseError, OSError, NotImplementedError) as error:
+            reason = str(error).partition("\n")[0]
+            raise StoreUnavailable(
+                f"the file store {self.url} could not {doing}: {reason}. "
+                "Check its address, the credentials and that it is up."
+            ) from error
+
+
+class RemoteBatch:
+    """Uploads as objects come, some at a time; an object that is in place is whole."""
+
+    def __init__(self, objects: RemoteObjects, pool: ThreadPoolExecutor) -> None:
+        self._objects = objects
+        self._pool = pool
+        self._keys: set[str] = set()
+        self._pending: deque[Future[None]] = deque()
+
+    def add(self, key: str, data: bytes) -> None:
+        if key in self._keys:
+            return
+        self._keys.add(key)
+        if len(self._pending) >= 2 * THREADS:  # bounds the memory: each holds its bytes
+            self._pending.popleft().result()
+        self._pending.append(self._pool.submit(partial(self._objects.create, key, data)))
+
+    def add_chunks(self, key: str, chunks: Iterable[bytes]) -> None:
+        if key in self._keys or self._objects.exists(key):
+            return
+        self._objects.upload(key, chunks)
+        self._keys.add(key)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for future in self._pending:
+            if error is not None:
+                future.cancel()
+            else:
+                future.result()
+
+
+class Source:
+    """Chunks on their way into obstore, which wraps what they raise: `error` keeps the original."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self.error: BaseException | None = None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._chunks)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def open_url(url: str) -> ObjectStore:
+    """obstore's store for a URL, with faults surfacing in seconds."""
+    if url.startswith("memory:"):
+        return from_url("memory:///")
+    return from_url(url, retry_config={"max_retries": 5, "retry_timeout": RETRY_FOR})
+
+
+def version_of(e_tag: str | None, version: str | None) -> "UpdateVersion":
+    """What obstore compares. A `version` of None must be left out: it raises TypeError."""
+    return {"e_tag": e_tag} if version is None else {"e_tag": e_tag, "version": version}

@@ -1,0 +1,240 @@
+"""The store as others see it: projects with versions of their files, and small documents beside them."""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+from .checkout import Checkout
+from .diff import counted, differences, walk
+from .errors import InvalidFolder, UnknownProject, UnknownRevision
+from .history import REF, SHORTEST_PREFIX, History, Record
+from .index import Index
+from .landing import Landing
+from .local import LocalObjects
+from .model import Change, Changes, Commit, Entry, EntryKind, Landed, Pushed, shown
+from .objects import Objects, blob
+from .remote import RemoteObjects
+from .scan import Progress, Scan
+from .trees import Kind, Node, Trees, bytes_of
+
+DOCUMENT = re.compile(r"[^/\x00-\x1f\x7f]+(/[^/\x00-\x1f\x7f]+)*")
+KINDS: dict[Kind, EntryKind] = {"f": "file", "x": "file", "l": "link", "d": "folder"}
+
+
+class Store:
+    """Content-addressed versions of projects' files. Safe to share between threads and processes.
+
+    `revision` is always "latest", a ref, a commit id or at least eight characters of one; `commit_id` is a
+    whole id. A project name is [A-Za-z0-9][A-Za-z0-9_.-]{0,62}, anything else a `ValueError`.
+    """
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._trees = Trees(objects)
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Opens "/folder", "file:///folder", "s3://bucket/prefix", "gs://", "az://" or "memory://".
+
+        A folder is made where there is none. Any other backend is first asked whether it keeps to
+        conditional writes, without which concurrent results would overwrite each other.
+        """
+        if "://" in url and not url.startswith("file://"):
+            return cls(RemoteObjects(url))
+        path = unquote(urlsplit(url).path) if url.startswith("file://") else url
+        if not path:
+            raise ValueError("a file store needs a folder or a URL")
+        return cls(LocalObjects(Path(path).expanduser().absolute()))
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keeps a document, overwriting an earlier one; it is seen whole or not at all."""
+        self._objects.put(document_key(key), data)
+
+    def get(self, key: str) -> bytes | None:
+        """A document, None if there is none."""
+        return self._objects.get(document_key(key))
+
+    def delete(self, prefix: str) -> None:
+        """Removes the documents that `list` gives."""
+        self._objects.delete(document_key(prefix))
+
+    def projects(self) -> list[str]:
+        """Names of all projects, sorted."""
+        return self._objects.folders("refs")
+
+    def head(self, project: str, ref: str = "main") -> str | None:
+        """The commit a ref stands at, None if there is no such project or ref."""
+        found = History(self._objects, project).ref(ref)
+        return found.commit if found else None
+
+    def resolve(self, project: str, revision: str) -> str:
+        """The whole commit id of a revision."""
+        history = History(self._objects, project)
+        name = "main" if revision == "latest" else revision
+        ref = history.ref(name) if REF.fullmatch(name) else None
+        if ref is not None:
+            return ref.commit
+        if not history.exists():
+            raise UnknownProject(f"there is no project {project}. Push its files first.")
+        if re.fullmatch(rf"[0-9a-f]{{{SHORTEST_PREFIX},64}}", revision) is None:
+            raise UnknownRevision(f"project {project} has no revision {revision}")
+        match history.starting_with(revision):
+            case [commit_id]:
+                return commit_id
+            case []:
+                raise UnknownRevision(f"project {project} has no commit {revision}")
+            case several:
+                raise UnknownRevision(f"{revision} begins {len(several)} commits of {project}: give more of it")
+
+    def commit(self, project: str, commit_id: str) -> Commit:
+        """A commit's own facts."""
+        return History(self._objects, project).load(commit_id).commit
+
+    def log(self, project: str, revision: str = "latest", limit: int | None = None) -> list[Commit]:
+        """A commit and all its ancestors, newest first."""
+        start = self.resolve(project, revision)
+        records = islice(History(self._objects, project).walk(start), limit)
+        return [record.commit for record in records]
+
+    def entries(self, project: str, commit_id: str) -> Iterator[Entry]:
+        """Everything a commit holds, each folder before what is in it."""
+        root = History(self._objects, project).load(commit_id).root
+        for path, node in walk(self._trees.load, root):
+            link = bytes_of(node.hash) if node.kind == "l" else b""
+            name = "" if node.kind == "l" else node.hash
+            yield Entry(path, KINDS[node.kind], node.size, node.kind == "x", name, link, node.mtime_ns)
+
+    def read(self, project: str, commit_id: str, path: str) -> bytes:
+        """The content of one file. Links are not followed."""
+        node = History(self._objects, project).load(commit_id).root
+        for name in bytes_of(path).split(b"/"):
+            found = self._trees.load(node).get(name) if node.kind == "d" else None
+            if found is None:
+                raise InvalidFolder(f"{shown(bytes_of(path))} is not in commit {commit_id[:12]} of {project}")
+            node = found
+        if node.kind not in ("f", "x"):
+            raise InvalidFolder(f"{shown(bytes_of(path))} is a {KINDS[node.kind]}, not a file")
+        return b"".join(blob(self._objects, node.hash, node.size))
+
+    def diff(self, project: str, old: str, new: str) -> list[Change]:
+        """Files and links that differ between two revisions, by path."""
+        history = History(self._objects, project)
+        before, after = (history.load(self.resolve(project, revision)).root for revision in (old, new))
+        found = differences(self._trees.load, before, after)
+        return [Change(shown(path), kind, node.size) for path, kind, node in found]
+
+    def checkout(
+        self,
+        project: str,
+        commit_id: str,
+        folder: Path,
+        *,
+        owner: tuple[int, int] | None = None,
+        progress: Progress | None = None,
+    ) -> Index:
+        """Makes `folder`, which must not exist or be empty, hold exactly the commit's files.
+
+        `owner` is the (uid, gid) they are given. `progress` is told files and bytes done; what it raises
+        ends the work and leaves the folder empty. `OSError` is the folder's own: no space, no right.
+        """
+        root = History(self._objects, project).load(commit_id).root
+        return Checkout(self._objects, owner, progress).into(folder, root)
+
+    def push(
+        self,
+        project: str,
+        folder: Path,
+        *,
+        base: str | None,
+        author: str,
+        message: str,
+        progress: Progress | None = None,
+    ) -> Pushed:
+        """Makes a snapshot of `folder` a version and lands it on main, merged three-way against `base`.
+
+        Without a base nothing is deleted, and where main differs the pushed file wins. The caller keeps
+        the version as the next base. No commit is made where nothing changed since the base or main.
+        """
+        history = History(self._objects, project)
+        parent = history.load(base) if base else None
+        root, skipped = self._scanned(folder, parent, Index(), progress)
+        ref = history.ref("main")
+        head = history.reach(ref.commit) if ref else None
+        changes = counted(self._trees.load, parent.root if parent else None, root)
+        if head is not None:
+            unchanged = [known for known in (head, parent) if known is not None and known.root.same(root)]
+            if unchanged:
+                nothing = Changes(0, 0, 0, 0) if parent is None else changes
+                return Pushed(unchanged[0].commit.id, Landed(head.commit.id, nothing, [], skipped))
+        told = Landed("", changes, [], skipped)
+        parents = [parent] if parent else []
+        version = history.make(root, parents, author=author, message=message, origin="", told=told)
+        beside = version.commit.id[:SHORTEST_PREFIX].encode() if parent else None
+        landed = Landing(self._objects, history, "main").land(version, parent, beside)
+        return Pushed(version.commit.id, landed)
+
+    def land(
+        self,
+        project: str,
+        folder: Path,
+        index: Index,
+        *,
+        base: str,
+        origin: str,
+        author: str,
+        message: str,
+        ref: str = "main",
+        conflict_suffix: str,
+        progress: Progress | None = None,
+    ) -> Landed:
+        """Lands on `ref` what changed in `folder` since `checkout` of `base` gave `index`.
+
+        Where both sides changed a file differently, ours lands beside it as
+        `<name>.conflict-<conflict_suffix>`; a deletion gives way to a change; both are reported. Called
+        again with the same `origin` it makes nothing and gives the same `Landed`. A ref that does not
+        exist is created. Where nothing changed no commit is made and `Landed.commit` is the base.
+        """
+        beside = conflict_suffix.encode()
+        if not 0 < len(beside) <= 100 or b"/" in beside or b"\0" in beside:
+            raise ValueError(f"{conflict_suffix!r} cannot end a file's name")
+        history = History(self._objects, project)
+        parent = history.load(base)
+        landing = Landing(self._objects, history, ref)
+        earlier = landing.of_origin(origin, parent)
+        if earlier is not None:
+            return earlier
+        root, skipped = self._scanned(folder, parent, index, progress)
+        changes = counted(self._trees.load, parent.root, root)
+        told = Landed(parent.commit.id, changes, [], skipped)
+        if root.same(parent.root):
+            if history.ref(ref) is None:
+                history.move(ref, None, parent.commit.id)  # lost only to one who created it too
+            return told
+        version = history.make(root, [parent], author=author, message=message, origin=origin, told=told)
+        return landing.land(version, parent, beside)
+
+    def _scanned(
+        self, folder: Path, base: Record | None, index: Index, progress: Progress | None
+    ) -> tuple[Node, list[str]]:
+        """The folder as a tree whose objects are all in place, and what could not be taken in."""
+        with self._objects.batch() as batch:
+            scan = Scan(self._objects, batch, index, progress)
+            root = scan.folder(folder, base.root if base else None)
+        return root, sorted(scan.skipped)
+
+    # Last in the class: below it the name `list` would be this method, in annotations as well.
+    def list(self, prefix: str) -> list[str]:
+        """Keys of the documents that are `prefix` or below it ("runs/1" is not below "runs/10"), sorted."""
+        top = document_key(prefix) if prefix.strip("/") else "d"
+        return [key.removeprefix("d/") for key in self._objects.keys(top)]
+
+
+def document_key(key: str) -> str:
+    """Where a document lives, `ValueError` for a key that could lead elsewhere."""
+    name = key.rstrip("/")
+    if not DOCUMENT.fullmatch(name) or {".", ".."} & set(name.split("/")):
+        raise ValueError(f"{key!r} is no document key: names apart by `/`, none empty, `.` or `..`")
+    return f"d/{name}"

@@ -1,0 +1,192 @@
+"""The one place that starts servers: a real Temporal server, a real file store, a dispatcher and an executor.
+
+Unit tests use none of it. Fixtures give a running system; nothing here is simulated.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from temporal_runs import search_attributes
+from temporal_runs.client import RunHandle, Runs
+from temporal_runs.settings import Settings
+from temporal_runs.store import Store
+
+IMAGE = "temporal-runs-test/busybox:1"
+"""`FROM scratch` with Debian's busybox-static: 2 MB, made in half a second."""
+
+TIERS = """
+[tiny]
+cores = 0.25
+memory = "32MiB"
+
+[small]
+cores = 0.25
+memory = "128MiB"
+
+[huge]
+cores = 1000
+memory = "64GiB"
+"""
+
+SERVER_FLAGS = (
+    "history.transferProcessorMaxPollRPS=2000",
+    "frontend.enableCancelWorkerPollsOnShutdown=true",
+    "matching.numTaskqueueReadPartitions=1",
+    "matching.numTaskqueueWritePartitions=1",
+)
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """A small image that is on the machine."""
+    engine = docker.from_env()
+    try:
+        engine.images.get(IMAGE)
+    except docker.errors.ImageNotFound:
+        import io
+        import tarfile
+
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            busybox = shutil.which("busybox")
+            assert busybox, "tests need Debian's busybox-static: scripts/setup installs it"
+            tar.add(busybox, "bin/busybox")
+            for name in (
+                "sh",
+                "true",
+                "sleep",
+                "cat",
+                "echo",
+                "tail",
+                "kill",
+                "ls",
+                "id",
+                "env",
+                "mkdir",
+                "rm",
+                "ln",
+                "mkfifo",
+                "seq",
+                "head",
+                "touch",
+                "printf",
+                "test",
+            ):
+                link = tarfile.TarInfo(f"bin/{name}")
+                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+                tar.addfile(link)
+            for name in ("tmp", "mnt"):
+                folder = tarfile.TarInfo(name)
+                folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
+                tar.addfile(folder)
+        engine.api.import_image_from_data(
+            archive.getvalue(), repository=IMAGE.split(":")[0], tag="1", changes=["ENV PATH=/bin"]
+        )
+    return IMAGE
+
+
+@pytest_asyncio.fixture(scope="session")
+async def server() -> AsyncIterator[WorkflowEnvironment]:
+    """A real Temporal server, with our search attributes registered."""
+    temporal = Path(sys.executable).parent / "temporal"
+    flags = [argument for flag in SERVER_FLAGS for argument in ("--dynamic-config-value", flag)]
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(temporal),
+        dev_server_extra_args=flags,
+        data_converter=pydantic_data_converter,
+    ) as environment:
+        await search_attributes.register(environment.client)
+        yield environment
+
+
+@dataclass
+class System:
+    """A dispatcher and an executor at work in this process, and what a user needs to reach them."""
+
+    client: Client
+    settings: Settings
+    runs: Runs
+    store: Store
+    image: str
+    executor_id: str
+    tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+
+    def spec(self, command: list[str] | str, **more: Any) -> dict[str, Any]:
+        """A spec for a command in the small image, on a new project with one file unless another is named."""
+        project = more.pop("project", None) or self.project()
+        return {"project": project, "command": command, "environment": {"image": self.image}, "tier": "tiny", **more}
+
+    def project(self, files: dict[str, str] | None = None) -> str:
+        """A new project with these files."""
+        name = f"p-{uuid.uuid4().hex[:8]}"
+        folder = self.settings.home / "folders" / name
+        folder.mkdir(parents=True)
+        for path, text in (files or {"data.txt": "1\n2\n3\n"}).items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)
+        self.store.push(name, folder, base=None, author="tester", message="first")
+        return name
+
+    async def start(self, command: list[str] | str, **more: Any) -> RunHandle:
+        return await self.runs.start(self.spec(command, **more))
+
+    async def console(self, handle: RunHandle) -> bytes:
+        return b"".join([chunk async for chunk in handle.logs()])
+
+    def files(self, project: str, commit: str | None = None) -> dict[str, bytes]:
+        """The files of a project's newest commit."""
+        commit = commit or self.store.resolve(project, "latest")
+        return {
+            entry.path.decode(): self.store.read(project, commit, entry.path.decode())
+            for entry in self.store.entries(project, commit)
+            if entry.kind == "file"
+        }
+
+
+@pytest.fixture(scope="session")
+def make_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Settings]:
+    """Settings of a new machine: a HOME of its own, small tiers."""
+
+    def make(**more: Any) -> Settings:
+        home = tmp_path_factory.mktemp("home")
+        tiers = home / "tiers.toml"
+        tiers.write_text(TIERS)
+        return Settings(home=home, tiers=tiers, **more)
+
+    return make
+
+
+@pytest_asyncio.fixture(scope="session")
+async def system(
+    server: WorkflowEnvironment, image: str, make_settings: Callable[..., Settings]
+) -> AsyncIterator[System]:
+    """The whole system; ends it, and asserts that nothing of it stays behind."""
+    from temporal_runs.worker.dispatcher import run_dispatcher
+    from temporal_runs.worker.executor import run_executor
+
+    settings = make_settings(lease=20)
+    store = Store.open(settings.store_url)
+    executor_id = f"test-{uuid.uuid4().hex[:6]}"
+    system = System(server.client, settings, Runs(server.client, settings), store, image, executor_id)
+    system.tasks = [
+        asyncio.create_task(run_dispatcher(server.client, settings)),
+        asyncio.create_task(run_executor(server.client, settings, executor_id, {"tiny": 4, "small": 2})),
+    ]
+    yield system
+    for task in system.tasks:
+        task.cancel()
+    await asyncio.gather(*system.tasks, return_exceptions=True)

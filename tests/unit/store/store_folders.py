@@ -1,0 +1,105 @@
+"""Folders for the store's tests: made from a plain description, and read back as one; and a desk to work at."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from temporal_runs.store import Index, Landed, Pushed, Store
+
+Content = tuple[Any, ...]
+"""("file", bytes, executable), ("link", text) or ("folder",)."""
+
+
+def build(folder: Path, contents: dict[bytes, Content], mtime_ns: int | None = None) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    root = os.fsencode(folder)
+    for name, content in sorted(contents.items()):
+        path = root + b"/" + name
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        match content:
+            case ("file", data, executable):
+                with open(path, "wb") as file:
+                    file.write(data)
+                os.chmod(path, 0o755 if executable else 0o644)
+            case ("link", text):
+                os.symlink(text, path)
+            case _:
+                os.makedirs(path, exist_ok=True)
+    if mtime_ns is not None:
+        for top, folders, files in os.walk(root, topdown=False):
+            for name in folders + files:
+                os.utime(os.path.join(top, name), ns=(mtime_ns, mtime_ns), follow_symlinks=False)
+    return folder
+
+
+def contents(folder: Path) -> dict[bytes, Content]:
+    """What `build` would need to make this folder again, with every folder named."""
+    root = os.fsencode(folder)
+    found: dict[bytes, Content] = {}
+    for top, folders, files in os.walk(root):
+        for name in folders + files:
+            path = os.path.join(top, name)
+            key = os.path.relpath(path, root)
+            mode = os.lstat(path).st_mode
+            if stat.S_ISLNK(mode):
+                found[key] = ("link", os.readlink(path))
+            elif stat.S_ISDIR(mode):
+                found[key] = ("folder",)
+            else:
+                with open(path, "rb") as file:
+                    found[key] = ("file", file.read(), bool(mode & 0o100))
+    return found
+
+
+def mtimes(folder: Path) -> dict[bytes, int]:
+    root = os.fsencode(folder)
+    return {
+        os.path.relpath(os.path.join(top, name), root): os.lstat(os.path.join(top, name)).st_mtime_ns
+        for top, folders, files in os.walk(root)
+        for name in folders + files
+    }
+
+
+class Desk:
+    """One person's way with a store: folders named by a word, everything in project `p`."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store = store
+        self.folder = folder
+        self._indexes: dict[str, tuple[str, Index]] = {}
+
+    def push(self, files: dict[bytes, Content], base: str | None = None) -> Pushed:
+        folder = self.folder / f"push-{len(list(self.folder.iterdir()))}"
+        return self.push_folder(build(folder, files), base)
+
+    def push_folder(self, folder: Path, base: str | None = None) -> Pushed:
+        return self.store.push("p", folder, base=base, author="ann", message="pushed")
+
+    def checkout(self, commit: str, name: str) -> Path:
+        folder = self.folder / name
+        self._indexes[name] = commit, self.store.checkout("p", commit, folder)
+        return folder
+
+    def land(self, name: str, ref: str = "main") -> Landed:
+        base, index = self._indexes[name]
+        return self.store.land(
+            "p",
+            self.folder / name,
+            index,
+            base=base,
+            origin=f"origin-{name}",
+            author="run",
+            message=name,
+            ref=ref,
+            conflict_suffix=name,
+        )
+
+    def holds(self, commit: str) -> dict[bytes, Content]:
+        """What a commit is as a folder."""
+        folder = self.folder / f"holds-{len(list(self.folder.iterdir()))}"
+        self.store.checkout("p", commit, folder)
+        return contents(folder)
+
+    def main(self) -> dict[bytes, Content]:
+        return self.holds(self.store.resolve("p", "latest"))

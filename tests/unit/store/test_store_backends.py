@@ -1,0 +1,147 @@
+"""What a backend must do, and what is said when it cannot."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from store_folders import Desk, build
+
+from temporal_runs.store import Store, StoreCorrupt, StoreUnavailable
+from temporal_runs.store.local import FEW, LocalObjects
+from temporal_runs.store.objects import CHUNK, Objects
+from temporal_runs.store.remote import RemoteObjects
+
+
+@pytest.fixture(params=["local", "memory"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
+    return LocalObjects(tmp_path) if request.param == "local" else RemoteObjects("memory://")
+
+
+def test_a_ref_moves_only_from_where_it_was_read(objects: Objects) -> None:
+    assert objects.swap("refs/p/main", None, b"1")
+    assert not objects.swap("refs/p/main", None, b"2")
+    first = objects.held("refs/p/main")
+    assert first is not None
+    assert objects.swap("refs/p/main", first, b"2")
+    assert not objects.swap("refs/p/main", first, b"3")
+    assert objects.get("refs/p/main") == b"2"
+
+
+def test_a_batch_that_fails_leaves_no_half_object(objects: Objects) -> None:
+    def torn():
+        yield b"x" * 100
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"), objects.batch() as batch:
+        batch.add_chunks("b/aa/torn", torn())
+    assert not objects.exists("b/aa/torn")
+    assert objects.keys("tmp") == []
+
+
+def test_a_batch_of_many_is_all_there(objects: Objects) -> None:
+    with objects.batch() as batch:
+        for n in range(2 * FEW):
+            batch.add(f"b/{n % 7:02}/{n}", b"%d" % n)
+            batch.add(f"b/{n % 7:02}/{n}", b"%d" % n)
+    assert len(objects.keys("b")) == 2 * FEW
+    assert objects.folders("b") == [f"{n:02}" for n in range(7)]
+
+
+@pytest.mark.parametrize("size", [3, CHUNK + 1])
+@pytest.mark.parametrize("damage", ["flip", "remove"])
+def test_a_damaged_object_is_named_and_never_given_out(tmp_path: Path, size: int, damage: str) -> None:
+    store = Store.open(f"file://{tmp_path}/store")
+    pushed = store.push(
+        "p", build(tmp_path / "f", {b"a": ("file", b"x" * size, False)}), base=None, author="", message=""
+    )
+    [key] = LocalObjects(tmp_path / "store").keys("b")
+    path = tmp_path / "store" / key
+    if damage == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(b"y" + b"x" * (size - 1))
+    with pytest.raises(StoreCorrupt, match=key):
+        store.checkout("p", pushed.version, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+    with pytest.raises(StoreCorrupt, match=key):
+        store.read("p", pushed.version, "a")
+
+
+@pytest.mark.parametrize("kind", ["t", "v", "refs"])
+def test_damaged_trees_commits_and_refs_are_told(tmp_path: Path, kind: str) -> None:
+    store = Store.open(str(tmp_path / "store"))
+    folder = build(tmp_path / "f", {b"a": ("file", b"1", False)})
+    pushed = store.push("p", folder, base=None, author="", message="")
+    for key in LocalObjects(tmp_path / "store").keys(kind):
+        (tmp_path / "store" / key).write_bytes(b"{}")
+    with pytest.raises(StoreCorrupt):
+        store.checkout("p", store.resolve("p", "latest"), tmp_path / "out")
+    if kind == "v":
+        with pytest.raises(StoreCorrupt):
+            store.commit("p", pushed.version)
+
+
+def test_a_store_whose_folder_is_gone_is_unavailable_not_empty(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path / "store"))
+    store.put("a", b"1")
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    for call in (
+        lambda: store.get("a"),
+        lambda: store.put("a", b"2"),
+        lambda: store.head("p"),
+        lambda: store.list(""),
+        store.projects,
+    ):
+        with pytest.raises(StoreUnavailable, match="It is gone: mount or restore it"):
+            call()
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_store_that_cannot_be_a_folder_says_why(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match="could not be opened"):
+        Store.open(str(tmp_path / "file"))
+    with pytest.raises(ValueError, match="needs a folder"):
+        Store.open("")
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.open(str(tmp_path / "store"))
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreUnavailable, match="No space left on device. Its disk is full: free space"):
+        store.put("a", b"1")
+    assert LocalObjects(tmp_path / "store").keys("tmp") == []
+
+
+def test_a_target_that_is_full_is_the_callers(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = desk.push({b"a": ("file", b"1", False)}).version
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        desk.checkout(version, "out")
+
+
+def test_a_backend_that_ignores_conditions_is_refused(tmp_path: Path) -> None:
+    # obstore's own store for folders has no compare-and-swap.
+    with pytest.raises(StoreUnavailable, match=r"(?i)could not move|cannot keep"):
+        RemoteObjects(f"file://{tmp_path}")
+
+
+def test_an_unreachable_or_unknown_backend_is_told_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.setenv("AWS_REGION", "x")
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(StoreUnavailable, match="Check its address"):
+        Store.open("s3://bucket/prefix")
+    with pytest.raises(StoreUnavailable, match="nonsense"):
+        Store.open("nonsense://x")

@@ -1,0 +1,181 @@
+"""Bad input on the command line: exit code 2, one line on stderr that says what is wrong, no traceback."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from temporal_runs.store import Store
+
+SPEC = {"project": "penguins", "command": ["true"]}
+
+
+class Machine:
+    """A machine with a HOME and a store of its own, where nothing runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self.folder = folder / "penguins"
+        self.folder.mkdir()
+        (self.folder / "data.txt").write_text("1\n")
+        self.store = Store.open(str(self.home / "store"))
+        self.store.push("penguins", self.folder, base=None, author="tester", message="first")
+
+    def run(
+        self, *arguments: str, stdin: str = "", env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from temporal_runs.cli import main; main()", *arguments]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL")}
+        clean |= {
+            "TEMPORAL_RUNS_HOME": str(self.home),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "HOME": str(self.home),
+            "COLUMNS": "200",
+            **(env or {}),
+        }
+        return subprocess.run(
+            command, input=stdin, env=clean, cwd=cwd or self.folder, capture_output=True, text=True, timeout=60
+        )
+
+    def refuses(self, *arguments: str, saying: str, **more: object) -> None:
+        done = self.run(*arguments, **more)  # type: ignore[arg-type]
+        assert done.returncode == 2, (done.stdout, done.stderr)
+        assert done.stdout == ""
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "internal error" not in done.stderr
+        assert saying in done.stderr
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_help_is_quick_and_needs_nothing(machine: Machine):
+    began = time.monotonic()
+    done = machine.run("--help")
+    assert done.returncode == 0
+    assert time.monotonic() - began < 2
+    for command in [
+        "run",
+        "start",
+        "status",
+        "watch",
+        "logs",
+        "stop",
+        "list",
+        "up",
+        "setup",
+        "dispatcher",
+        "executor",
+        "files",
+    ]:
+        assert command in done.stdout
+
+
+def test_help_imports_nothing_heavy(machine: Machine):
+    seen = (
+        "import sys; from temporal_runs.cli import invoke; code = invoke(['run', '--help']); "
+        "heavy = {'temporalio', 'docker', 'obstore', 'temporal_runs.spec'} & set(sys.modules); sys.exit(code or heavy and 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", seen], cwd=Path(__file__).parents[2], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "saying"),
+    [
+        (["fly"], "No such command"),
+        (["status"], "Missing argument 'ID'"),
+        (["status", "r1", "--loud"], "No such option"),
+        (["list", "--limit", "many"], "--limit"),
+        (["list", "--state", "Sleeping"], "unknown state 'Sleeping'"),
+        (["list", "--project", "no/slash"], "project's name"),
+        (["executor", "--serve", "small"], "TIER=NUMBER"),
+        (["executor", "--serve", "small=0"], "TIER=NUMBER"),
+        (["executor", "--serve", "colossal=1"], "there are small, medium, large"),
+        (["executor", "--id", "no spaces"], "executor's id"),
+        (["run", "--tier", "colossal", "--", "true"], "unknown tier 'colossal'"),
+        (["run", "--image", "Not An Image", "--", "true"], "environment.image"),
+        (["run", "--project", "no/slash", "--", "true"], "project's name"),
+        (["run", "--env", "A", "--", "true"], "NAME=value"),
+        (["run", "--env", "RUN_ID=1", "--", "true"], "RUN_ID may not be set"),
+        (["run", "--time-limit", "-1", "--", "true"], "time_limit"),
+        (["run", "--environment", "missing.json", "--", "true"], "missing.json"),
+        (["run", "--image", "a", "--environment", "b", "--", "true"], "exclude each other"),
+        (["run", "--detach", "--pull", "--", "true"], "--pull"),
+        (["run"], "Missing argument"),
+        (["start", "missing.json"], "missing.json"),
+        (["files", "log", "--project", "nobody"], "nobody"),
+        (["files", "ls", "--revision", "ffffffff"], "ffffffff"),
+        (["files", "push", "/no/such/folder"], "/no/such/folder"),
+        (["files", "push", "data.txt"], "not a folder"),
+        (["files", "pull", "--revision", "ffffffff"], "ffffffff"),
+        (["files", "diff"], "first version"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(machine: Machine, arguments: list[str], saying: str):
+    machine.refuses(*arguments, saying=saying)
+
+
+@pytest.mark.parametrize(
+    ("spec", "saying"),
+    [
+        ("{", "not JSON"),
+        ("[]", "a list"),
+        ("{}", "project"),
+        (json.dumps({**SPEC, "colour": "blue"}), "colour: unknown key"),
+        (json.dumps({**SPEC, "priority": "high"}), "priority"),
+        (json.dumps({**SPEC, "tier": "colossal"}), "unknown tier"),
+        (json.dumps({**SPEC, "project": "nobody"}), "nobody"),
+        (json.dumps({**SPEC, "revision": "ffffffff"}), "ffffffff"),
+        (json.dumps({**SPEC, "environment": {"image": "a", "base": "b"}}), "environment"),
+    ],
+)
+def test_a_bad_spec_starts_nothing(machine: Machine, spec: str, saying: str):
+    machine.refuses("start", "-", stdin=spec, saying=saying)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["start", "-"],
+        ["status", "r1"],
+        ["watch", "r1"],
+        ["logs", "r1"],
+        ["stop", "r1"],
+        ["list"],
+        ["setup"],
+        ["run", "--", "true"],
+    ],
+)
+def test_without_a_server_every_command_says_how_to_get_one(machine: Machine, arguments: list[str]):
+    machine.refuses(*arguments, stdin=json.dumps(SPEC), saying="temporal-runs up")
+    assert len(machine.store.log("penguins")) == 1, "nothing may be pushed for a Run that cannot start"
+
+
+def test_a_server_that_does_not_answer_is_given_up_soon(machine: Machine):
+    began = time.monotonic()
+    machine.refuses("list", saying="127.0.0.1:1", env={"TEMPORAL_ADDRESS": "127.0.0.1:1"})
+    assert time.monotonic() - began < 8
+
+
+def test_settings_that_cannot_be_used_are_named(machine: Machine):
+    machine.refuses("list", saying="TEMPORAL_RUNS_LEASE", env={"TEMPORAL_RUNS_LEASE": "soon"})
+    machine.refuses("list", saying="nope", env={"TEMPORAL_PROFILE": "nope"})
+
+
+@pytest.mark.parametrize("command", ["up", "executor"])
+def test_without_docker_nothing_is_started(machine: Machine, command: str):
+    machine.refuses(command, saying="Docker", env={"DOCKER_HOST": "unix:///nowhere.sock"})
+
+
+def test_a_folder_nobody_means_to_push_is_refused(machine: Machine):
+    machine.refuses("run", "--", "true", saying="--project", cwd=machine.home)
+    machine.refuses("files", "push", "/", saying="--project")

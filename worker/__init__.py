@@ -1,0 +1,1 @@
+"""The processes: dispatcher and executor, with what an executor keeps on its disk."""

@@ -1,0 +1,26 @@
+"""The dispatcher: takes Runs in and decides what happens next. Holds nothing; any number may run."""
+
+import asyncio
+
+import structlog
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from temporal_runs.plugin import RunsPlugin
+from temporal_runs.settings import Settings
+from temporal_runs.store import Store
+
+log = structlog.get_logger()
+
+
+async def run_dispatcher(client: Client, settings: Settings) -> None:
+    """Works until cancelled. Raises StoreError where the store cannot be used."""
+    store = await asyncio.to_thread(Store.open, settings.store_url)
+    worker = Worker(
+        client,
+        task_queue=settings.task_queue,
+        plugins=[RunsPlugin(store, settings.tier_table)],
+        identity="dispatcher",
+    )
+    log.info("dispatcher works", task_queue=settings.task_queue)
+    await worker.run()

@@ -1,0 +1,110 @@
+"""The executor: one a machine. Takes Runs from the queues of its tiers while it has room, and sees them through."""
+
+import asyncio
+import os
+import platform
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import structlog
+from temporal_runs.engine import Engine
+from temporalio.client import Client
+from temporalio.worker import FixedSizeSlotSupplier, Worker, WorkerTuner
+
+from temporal_runs.activities.attending import Attendants
+from temporal_runs.activities.building import Building
+from temporal_runs.activities.finishing import Finishing
+from temporal_runs.activities.preparing import Preparing
+from temporal_runs.activities.pulling import Pulling
+from temporal_runs.activities.running import Running
+from temporal_runs.activities.scheduling import Scheduling
+from temporal_runs.settings import Settings
+from temporal_runs.steps import Tier
+from temporal_runs.store import Store
+from temporal_runs.worker.gate import Gate, RoomChanged
+from temporal_runs.worker.janitor import Janitor
+from temporal_runs.worker.ledger import Ledger
+from temporal_runs.worker.room import Room
+
+log = structlog.get_logger()
+
+CONTAINER_USER = 1000
+"""Who a command runs as where the executor is root; an executor that is not root runs it as itself."""
+
+HEARTBEAT_THROTTLE = timedelta(seconds=0.5)
+THREADS_A_RUN = 4
+"""its wait, its console, a heartbeat's sample, a call"""
+
+
+async def run_executor(client: Client, settings: Settings, executor_id: str, serve: Mapping[str, int] | None) -> None:
+    """Works until cancelled; containers go on. `serve`: tier → slots, or None for all that the machine holds.
+
+    Raises EngineUnavailable, StoreError, TooBig, and ExecutorExists where the machine has an executor of that name.
+    """
+    engine = Engine.connect()
+    cores, memory = await asyncio.to_thread(engine.capacity)
+    store = await asyncio.to_thread(Store.open, settings.store_url)
+    room = Room.declared(serve, settings.tier_table, cores, memory)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS_A_RUN * room.most() + 32))
+    changed = RoomChanged()
+    folder = settings.home / "executors" / executor_id
+    host = platform.node()
+    ledger = Ledger(folder, executor_id, host, settings.lease, room, changed.notify)
+    user = (os.getuid(), os.getgid()) if os.getuid() else (CONTAINER_USER, CONTAINER_USER)
+    labels = {"temporal-runs.executor": str(folder)}
+
+    attendants = Attendants(ledger, host)
+    preparing = Preparing(store, ledger, attendants, user)
+    building = Building(engine, attendants, settings.registry)
+    pulling = Pulling(engine, attendants, settings.registry)
+    running = Running(store, engine, ledger, attendants, user, settings.secrets_folder, labels)
+    finishing = Finishing(store, engine, ledger, attendants)
+    janitor = Janitor(client, ledger, engine, finishing, labels, period=min(60, settings.lease / 3))
+
+    identity = f"{executor_id}@{host}"
+    own_queue = Worker(
+        client,
+        task_queue=ledger.task_queue,
+        activities=[
+            preparing.prepare,
+            building.find_image,
+            building.build,
+            pulling.pull,
+            running.run,
+            running.end,
+            finishing.finish,
+            finishing.release,
+        ],
+        # A Run that has its place never waits for a slot.
+        max_concurrent_activities=2 * room.most() + 10,
+        max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+        default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+        identity=identity,
+    )
+    tier_queues = [_tier_queue(client, tier, ledger, changed, identity) for tier in room.tiers.values()]
+    log.info("executor works", id=executor_id, host=host, tiers=list(room.tiers), holds=len(ledger.holdings()))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for worker in (own_queue, *tier_queues):
+                group.create_task(worker.run())
+            group.create_task(janitor.work())
+    finally:
+        ledger.close()
+
+
+def _tier_queue(client: Client, tier: Tier, ledger: Ledger, changed: RoomChanged, identity: str) -> Worker:
+    fixed = FixedSizeSlotSupplier(1)
+    return Worker(
+        client,
+        task_queue=f"tier.{tier.name}",
+        activities=[Scheduling(ledger).acknowledge],
+        tuner=WorkerTuner.create_composite(
+            workflow_supplier=fixed,
+            activity_supplier=Gate(ledger, tier, changed),
+            local_activity_supplier=fixed,
+            nexus_supplier=fixed,
+        ),
+        max_concurrent_activity_task_polls=1,
+        identity=identity,
+    )

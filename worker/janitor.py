@@ -1,0 +1,92 @@
+"""The janitor: nothing stays behind on an executor. What a Run that is over still holds is saved, then freed.
+
+A Run is over for an executor when its workflow has closed, or names another lease than the one that is held here.
+As long as Temporal cannot be asked, everything stays as it is: silence is not death.
+"""
+
+import asyncio
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from temporal_runs.engine import Engine, EngineError
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from temporal_runs.activities.finishing import Finishing
+from temporal_runs.activities.leases import Holding
+from temporal_runs.store import StoreError
+from temporal_runs.worker.ledger import Ledger
+
+log = structlog.get_logger()
+
+UNCONFIRMED = timedelta(seconds=15)
+"""A lease that its workflow does not know after that time is one whose acknowledgement was lost."""
+
+ASK_WITHIN = timedelta(seconds=10)
+
+
+class Janitor:
+    def __init__(
+        self,
+        client: Client,
+        ledger: Ledger,
+        engine: Engine,
+        finishing: Finishing,
+        labels: dict[str, str],
+        period: float,
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._engine = engine
+        self._finishing = finishing
+        self._labels = labels
+        self._period = period
+
+    async def work(self) -> None:
+        """Sweeps now and then, until cancelled."""
+        while True:
+            await self.sweep()
+            await asyncio.sleep(self._period)
+
+    async def sweep(self) -> None:
+        """Looks once at everything this executor holds; what cannot be freed now is tried again at the next sweep."""
+        for holding in self._ledger.holdings():
+            try:
+                if await self._is_over(holding):
+                    await asyncio.to_thread(self._finishing.recover, holding)
+                    self._ledger.forget(holding.token)
+                    log.info("freed", run_id=holding.request.attempt.run_id, attempt=holding.request.attempt.number)
+            except (RPCError, StoreError, EngineError, OSError) as error:
+                log.warning("not freed yet", run_id=holding.request.attempt.run_id, error=str(error))
+        try:
+            await asyncio.to_thread(self._remove_what_nobody_holds)
+        except (EngineError, OSError) as error:
+            log.warning("not swept", error=str(error))
+
+    async def _is_over(self, holding: Holding) -> bool:
+        attempt = holding.request.attempt
+        workflow = self._client.get_workflow_handle(attempt.run_id, run_id=attempt.execution_id)
+        try:
+            description = await workflow.describe(rpc_timeout=ASK_WITHIN)
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return True
+            raise
+        if description.status != WorkflowExecutionStatus.RUNNING:
+            return True
+        if datetime.now(UTC) - holding.granted_at < UNCONFIRMED:
+            return False
+        current: str | None = await workflow.query("lease", rpc_timeout=ASK_WITHIN)
+        return current != holding.token
+
+    def _remove_what_nobody_holds(self) -> None:
+        containers = self._engine.containers(self._labels)
+        workspaces = self._ledger.workspaces()
+        # Read last: what was granted meanwhile is held.
+        holdings = self._ledger.holdings()
+        for name in {name for name, _ in containers} - {holding.container for holding in holdings}:
+            log.info("container of nobody removed", container=name)
+            self._engine.remove(name)
+        for folder in set(workspaces) - {self._ledger.workspace(holding) for holding in holdings}:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,149 @@
+"""The ledger: what an executor holds, on its disk, so that after a restart it still knows. One file a lease.
+
+A file is replaced, never written over: a crash leaves the old record or the new one.
+"""
+
+import fcntl
+import os
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from temporal_runs.activities.leases import Holding
+from temporal_runs.steps import Assignment, Lease, Request, Tier
+from temporal_runs.worker.room import Room
+
+
+class ExecutorExists(Exception):
+    """Another process on this machine already is the executor of that name."""
+
+
+class Ledger:
+    """The leases of one executor; thread-safe. Its folder is held by one process at a time."""
+
+    def __init__(
+        self,
+        folder: Path,
+        executor: str,
+        host: str,
+        lease_seconds: float,
+        room: Room,
+        changed: Callable[[], None],
+    ) -> None:
+        self._folder = folder
+        self._executor = executor
+        self._host = host
+        self._lease_seconds = lease_seconds
+        self._room = room
+        self._changed = changed
+        self._lock = threading.Lock()
+        (folder / "leases").mkdir(parents=True, exist_ok=True)
+        self._guard = _guarded(folder, executor)
+        self._holdings = {holding.token: holding for holding in map(_read, (folder / "leases").glob("*.json"))}
+
+    @property
+    def task_queue(self) -> str:
+        return f"executor.{self._executor}"
+
+    def grant(self, request: Request) -> Lease | None:
+        """A lease, where there is room; the same one again to an attempt that already has it."""
+        with self._lock:
+            token = next((h.token for h in self._holdings.values() if h.request.attempt == request.attempt), None)
+            if token is None:
+                if self._left(request.tier) < 1:
+                    return None
+                token = uuid.uuid4().hex
+                self._write(Holding(token=token, request=request, granted_at=datetime.now(UTC)))
+        return Lease(
+            executor=self._executor,
+            host=self._host,
+            task_queue=self.task_queue,
+            token=token,
+            seconds=self._lease_seconds,
+        )
+
+    def confirm(self, assignment: Assignment) -> Holding:
+        """The holding of a lease that an activity has come for; raises KeyError where it is not held."""
+        with self._lock:
+            holding = self._holdings[assignment.lease.token]
+            if holding.assignment is None:
+                holding = holding.model_copy(update={"assignment": assignment})
+                # Not worth a write of its own: the next change writes it, and before that nothing has been done.
+                self._holdings[holding.token] = holding
+            return holding
+
+    def update(self, token: str, **changes: object) -> Holding:
+        """Changes a holding, on disk before this returns; raises KeyError where it is not held."""
+        with self._lock:
+            holding = self._holdings[token].model_copy(update=changes)
+            self._write(holding)
+        self._changed()
+        return holding
+
+    def forget(self, token: str) -> None:
+        """Removes the record of a lease of which nothing is left."""
+        with self._lock:
+            self._path(token).unlink(missing_ok=True)
+            self._holdings.pop(token, None)
+        self._changed()
+
+    def holdings(self) -> list[Holding]:
+        with self._lock:
+            return list(self._holdings.values())
+
+    def left(self, tier: Tier) -> int:
+        """How many more Runs of a tier there is room for."""
+        with self._lock:
+            return self._left(tier)
+
+    def workspace(self, holding: Holding) -> Path:
+        """The folder of an attempt's files and of what is known of them."""
+        return self._folder / "workspaces" / holding.request.attempt.key
+
+    def workspaces(self) -> list[Path]:
+        """The folders there are, whether anybody holds them or not."""
+        return list((self._folder / "workspaces").glob("*"))
+
+    def close(self) -> None:
+        """Lets another process be this executor."""
+        self._guard.close()
+
+    def _left(self, tier: Tier) -> int:
+        return self._room.left(tier, (h.request.tier for h in self._holdings.values() if h.finished is None))
+
+    def _path(self, token: str) -> Path:
+        return self._folder / "leases" / f"{token}.json"
+
+    def _write(self, holding: Holding) -> None:
+        path = self._path(holding.token)
+        draft = path.with_suffix(".draft")
+        with draft.open("wb") as file:
+            file.write(holding.model_dump_json().encode())
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        self._holdings[holding.token] = holding
+
+
+def _read(path: Path) -> Holding:
+    return Holding.model_validate_json(path.read_bytes())
+
+
+def _guarded(folder: Path, executor: str) -> IO[bytes]:
+    guard = (folder / "lock").open("wb")
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        guard.close()
+        raise ExecutorExists(
+            f"executor {executor!r} already runs on this machine: end it first, or choose another --id"
+        ) from None
+    return guard

@@ -1,0 +1,103 @@
+"""What is known of a Run, as its workflow finds it out: the state with its history, and the facts of the contract."""
+
+from typing import Any, cast
+
+from temporalio import workflow
+
+from temporal_runs import search_attributes
+from temporal_runs.spec import RunSpec
+from temporal_runs.status import Cause, Results, RunResult, RunStatus, State, StateChange, Stop, Usage
+from temporal_runs.steps import Attempt
+from temporal_runs.workflows.states import check_transition
+
+
+class Life:
+    """The facts of one Run. `enter` is the only way into a state; it upholds the transition table."""
+
+    def __init__(self) -> None:
+        info = workflow.info()
+        self.attempt = Attempt(run_id=info.workflow_id, execution_id=info.run_id)
+        self.history = [StateChange(state=State.QUEUED, at=info.start_time)]
+        self.given_spec: dict[str, Any] | None = None
+        self.reason: str | None = "is being checked"
+        self.executor: str | None = None
+        self.input_commit: str | None = None
+        self.output_commit: str | None = None
+        self.image: str | None = None
+        self.exit_code: int | None = None
+        self.cause: Cause | None = None
+        self.stop: Stop | None = None
+        self.results: Results | None = None
+        self.usage: Usage | None = None
+
+    @property
+    def state(self) -> State:
+        return self.history[-1].state
+
+    def take_spec(self, given: Any) -> Any:
+        """Keeps a spec as it was given, so that a bad one can be looked at."""
+        self.given_spec = cast(dict[str, Any], given) if isinstance(given, dict) else None
+        return given
+
+    def begin(self, spec: RunSpec) -> None:
+        """Makes a valid spec known, and the Run findable by it."""
+        self.given_spec = spec.model_dump(mode="json", exclude_none=True)
+        workflow.upsert_search_attributes(
+            [
+                search_attributes.RUN_STATE.value_set(State.QUEUED),
+                search_attributes.RUN_PROJECT.value_set(spec.project),
+                search_attributes.RUN_TIER.value_set(spec.tier),
+                search_attributes.RUN_OWNER.value_set(spec.owner),
+                search_attributes.RUN_PRIORITY.value_set(spec.priority),
+                search_attributes.RUN_TAGS.value_set(spec.tags),
+            ]
+        )
+
+    def enter(self, state: State, reason: str | None = None) -> None:
+        """Goes on to the next state; raises ForbiddenTransition where the table has no such step."""
+        check_transition(self.state, state)
+        self.history.append(StateChange(state=state, at=workflow.now()))
+        self.reason = reason
+        updates = [search_attributes.RUN_STATE.value_set(state)]
+        if state.is_final and self.cause:
+            updates.append(search_attributes.RUN_CAUSE.value_set(self.cause.code))
+        workflow.upsert_search_attributes(updates)
+
+    def begin_next_attempt(self) -> None:
+        """Back to the queue, after the executor of an attempt was lost before its command began."""
+        self.enter(State.QUEUED, f"its executor {self.executor} was lost; waits for another")
+        self.attempt = self.attempt.model_copy(update={"number": self.attempt.number + 1})
+        self.executor = None
+
+    def note_stop_came_too_late(self) -> None:
+        """The command had ended by itself before a stop reached it."""
+        if self.stop:
+            self.stop = self.stop.model_copy(update={"too_late": True})
+
+    def status(self) -> RunStatus:
+        """What is known now."""
+        return RunStatus(**self._facts())
+
+    def result(self) -> RunResult:
+        """What is known in the end."""
+        return RunResult(**self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "run_id": self.attempt.run_id,
+            "execution_id": self.attempt.execution_id,
+            "state": self.state,
+            "history": list(self.history),
+            "attempt": self.attempt.number,
+            "reason": self.reason,
+            "executor": self.executor,
+            "input_commit": self.input_commit,
+            "output_commit": self.output_commit,
+            "image": self.image,
+            "exit_code": self.exit_code,
+            "cause": self.cause,
+            "stop": self.stop,
+            "results": self.results,
+            "usage": self.usage,
+            "spec": self.given_spec,
+        }

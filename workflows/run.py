@@ -1,0 +1,238 @@
+"""The workflow `Run`: the life of one Run, from top to bottom (design, section 2).
+
+What a phase does is in `activities/`, how it is asked for in `phases`, what is known of the Run in `life`,
+whose fault an ending is in `causes`, which state may follow which in `states`.
+"""
+
+import asyncio
+from typing import Any, cast
+
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+from temporal_runs.spec import InvalidSpec, RunSpec
+from temporal_runs.status import Cause, RunResult, RunStatus, State, Stop
+from temporal_runs.steps import (
+    Assignment,
+    Completion,
+    Exit,
+    Image,
+    Inputs,
+    Order,
+    Request,
+    Submission,
+    Workspace,
+)
+from temporal_runs.workflows.causes import cause, judge
+from temporal_runs.workflows.life import Life
+from temporal_runs.workflows.phases import ExecutorLost, Fault, Phases, StopReceived
+
+NOTHING = RawValue(Payload())
+
+
+@workflow.defn(name="Run")
+class Run:
+    """One execution of a user's command."""
+
+    def __init__(self) -> None:
+        self.life = Life()
+        self.phases = Phases(self.life)
+        self.assignment: Assignment | None = None
+        self.can_be_stopped = True
+
+    @workflow.run
+    async def run(self, spec: RawValue = NOTHING) -> RunResult:
+        """Runs the command of a RunSpec.
+
+        The input is taken undecoded: one that does not decode as the type of an argument would fail the workflow
+        task for ever, and a bad spec must end the Run instead.
+        """
+        living = asyncio.create_task(self.live(spec))
+        try:
+            await asyncio.shield(living)
+        except asyncio.CancelledError:
+            self.request_stop(Stop(at=workflow.now(), reason="cancelled"))
+            await living
+            if self.life.state is State.STOPPED:
+                raise
+        return self.outcome()
+
+    async def live(self, spec: RawValue) -> None:
+        try:
+            inputs = await self.queue(spec)
+            while True:
+                assignment = await self.acknowledge(inputs)
+                try:
+                    workspace = await self.prepare(assignment)
+                    image = await self.provide_image(assignment)
+                    exit = await self.execute(assignment, workspace, image)
+                    self.end(await self.finish(assignment, exit))
+                    break
+                except ExecutorLost as lost:
+                    self.queue_again_or_raise(lost)
+        except StopReceived:
+            self.life.enter(State.STOPPING, "frees its place")
+            await self.release()
+            self.life.enter(State.STOPPED)
+        except Fault as fault:
+            self.can_be_stopped = False
+            await self.release()
+            self.end(fault.cause)
+        await self.phases.record(self.life.result())
+
+    async def queue(self, given: RawValue) -> Inputs:
+        """Queued, until it is known exactly what is to be run."""
+        if self.life.stop:
+            raise StopReceived
+        try:
+            spec = RunSpec.parse(self.life.take_spec(decoded(given)))
+        except InvalidSpec as invalid:
+            raise Fault(cause("invalid_spec", State.QUEUED, str(invalid), {"field": invalid.field})) from None
+        self.life.begin(spec)
+        inputs = await self.phases.queue(Submission(run_id=self.life.attempt.run_id, spec=spec))
+        self.life.input_commit = inputs.commit
+        return inputs
+
+    async def acknowledge(self, inputs: Inputs) -> Assignment:
+        """Queued → Scheduled: waits for a machine of its tier with room."""
+        self.life.reason = f"waits for an executor of tier {inputs.spec.tier}"
+        attempt = self.life.attempt
+        lease = await self.phases.acknowledge(Request(attempt=attempt, tier=inputs.tier), inputs)
+        self.assignment = Assignment(attempt=attempt, inputs=inputs, lease=lease)
+        self.life.executor = lease.executor
+        self.enter_unless_stopped(State.SCHEDULED, f"has a place on {lease.host}")
+        return self.assignment
+
+    async def prepare(self, assignment: Assignment) -> Workspace:
+        """Preparing: the project's files are brought to the executor."""
+        self.enter_unless_stopped(State.PREPARING, "files are brought to the executor")
+        return await self.phases.prepare(assignment)
+
+    async def provide_image(self, assignment: Assignment) -> Image:
+        """Building or Pulling, where the image is not on the machine."""
+        search = await self.phases.find_image(assignment)
+        if search.image:
+            image = search.image
+        elif search.missing == "build":
+            self.enter_unless_stopped(State.BUILDING, "the environment's image is built")
+            image = await self.phases.build(assignment)
+        else:
+            self.enter_unless_stopped(State.PULLING, "the image is fetched from its registry")
+            image = await self.phases.pull(assignment)
+        self.life.image = image.name
+        return image
+
+    async def execute(self, assignment: Assignment, workspace: Workspace, image: Image) -> Exit:
+        """Running: the command executes, until it ends by itself, by its time limit or by a stop."""
+        self.enter_unless_stopped(State.RUNNING, "the command executes")
+        try:
+            return await self.phases.run(Order(assignment=assignment, workspace=workspace, image=image))
+        except StopReceived:
+            # Its activity is gone, its container may not be: only the executor can tell.
+            exit = await self.phases.end(assignment)
+            if exit is None:
+                raise
+            return exit
+
+    async def finish(self, assignment: Assignment, exit: Exit) -> Cause | None:
+        """Finishing or Stopping: changed files are copied back. Gives the cause, None for success and stop."""
+        self.can_be_stopped = False
+        self.life.exit_code, self.life.usage = exit.exit_code, exit.usage
+        verdict = judge(exit, assignment.inputs.spec.time_limit)
+        commit_results = True
+        if exit.ended_by == "stop" and self.life.stop:
+            commit_results = self.life.stop.commit_results
+            self.life.enter(State.STOPPING, "changed files are copied back")
+        else:
+            self.life.note_stop_came_too_late()
+            self.life.enter(State.FINISHING, "changed files are copied back")
+        try:
+            finished = await self.phases.finish(Completion(assignment=assignment, commit_results=commit_results))
+        except ExecutorLost:
+            return verdict or self.lost(assignment)
+        except Fault as fault:
+            return verdict or fault.cause
+        self.life.output_commit, self.life.results = finished.output_commit, finished.results
+        return verdict
+
+    def queue_again_or_raise(self, lost: ExecutorLost) -> None:
+        """Back to Queued, where the command has not begun: inputs stay pinned, and no attempt runs it twice."""
+        assert self.assignment
+        if self.life.stop or (lost.began and self.life.state is State.RUNNING):
+            raise Fault(self.lost(self.assignment))
+        self.assignment = None
+        self.life.begin_next_attempt()
+
+    def lost(self, assignment: Assignment) -> Cause:
+        lease = assignment.lease
+        message = f"executor {lease.executor} on {lease.host} did not answer for {lease.seconds:g} seconds"
+        return cause("executor_lost", self.life.state, message, {"executor": lease.executor, "host": lease.host})
+
+    async def release(self) -> None:
+        if self.assignment:
+            await self.phases.release(self.assignment)
+
+    def end(self, cause: Cause | None) -> None:
+        """Enters the final state that the cause asks for."""
+        self.life.cause = cause
+        if cause:
+            self.life.enter(State.FAILED if cause.blame == "user" else State.ERROR)
+        else:
+            self.life.enter(State.STOPPED if self.life.state is State.STOPPING else State.SUCCEEDED)
+
+    def outcome(self) -> RunResult:
+        """What the workflow gives back; raises for Failed and Error, with the result as detail."""
+        result = self.life.result()
+        if result.cause:
+            message = f"{result.cause.message}. {result.cause.advice}"
+            raise ApplicationError(message, result, type=result.state.value, non_retryable=True)
+        return result
+
+    @workflow.signal
+    def stop(self, request: RawValue = NOTHING) -> None:
+        """Ends the Run: `{"commit_results": true, "reason": "..."}`; anything malformed is a plain stop."""
+        asked = decoded(request)
+        wishes = cast(dict[str, Any], asked) if isinstance(asked, dict) else {}
+        reason = wishes.get("reason")
+        self.request_stop(
+            Stop(
+                at=workflow.now(),
+                commit_results=wishes.get("commit_results") is not False,
+                reason=reason if isinstance(reason, str) else None,
+            )
+        )
+
+    def request_stop(self, stop: Stop) -> None:
+        if not self.can_be_stopped:
+            self.life.stop = self.life.stop or stop.model_copy(update={"too_late": True})
+        elif self.life.stop is None:
+            self.life.stop = stop
+            self.life.enter(State.STOP_REQUESTED, stop.reason or "somebody asked for it")
+            self.phases.stop()
+        elif not stop.commit_results:
+            self.life.stop = self.life.stop.model_copy(update={"commit_results": False})
+
+    @workflow.query
+    def status(self) -> RunStatus:
+        """What is known of the Run now."""
+        return self.life.status()
+
+    @workflow.query
+    def lease(self) -> str | None:
+        """The token of the lease that holds the Run's place now: a janitor frees every other."""
+        return self.assignment.lease.token if self.assignment else None
+
+    def enter_unless_stopped(self, state: State, reason: str) -> None:
+        if self.life.stop:
+            raise StopReceived
+        self.life.enter(state, reason)
+
+
+def decoded(raw: RawValue) -> Any:
+    """The JSON value of an input; None where there is none or it is not JSON."""
+    try:
+        return workflow.payload_converter().from_payload(raw.payload)
+    except Exception:  # a converter may raise anything, and nothing a caller sends may hang the Run
+        return None
