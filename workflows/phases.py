@@ -216,7 +216,7 @@ class Phases:
     def _meaning(self, error: ActivityError) -> Fault | ExecutorLost:
         stage = self._life.state
         match error.cause:
-            case TimeoutError(type=TimeoutType.SCHEDULE_TO_CLOSE) if error.activity_type == "acknowledge":
+            case TimeoutError() if error.activity_type == "acknowledge":
                 return Fault(cause("queue_limit", stage, "no machine of its tier came free within its queue_limit"))
             case TimeoutError(type=TimeoutType.SCHEDULE_TO_START) as timeout:
                 taken_before = timeout.cause is not None or bool(timeout.last_heartbeat_details)

@@ -8,8 +8,6 @@ import asyncio
 from typing import Any, cast
 
 from temporalio import workflow
-from temporalio.api.common.v1 import Payload
-from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from temporal_runs.spec import InvalidSpec, RunSpec
@@ -29,8 +27,6 @@ from temporal_runs.workflows.causes import cause, judge
 from temporal_runs.workflows.life import Life
 from temporal_runs.workflows.phases import ExecutorLost, Fault, Phases, StopReceived
 
-NOTHING = RawValue(Payload())
-
 
 @workflow.defn(name="Run")
 class Run:
@@ -43,13 +39,13 @@ class Run:
         self.can_be_stopped = True
 
     @workflow.run
-    async def run(self, spec: RawValue = NOTHING) -> RunResult:
-        """Runs the command of a RunSpec.
+    async def run(self, *inputs: Any) -> RunResult:
+        """Runs the command of a RunSpec, its one input.
 
-        The input is taken undecoded: one that does not decode as the type of an argument would fail the workflow
-        task for ever, and a bad spec must end the Run instead.
+        Taken as whatever it is: one that does not fit a typed argument, or one too many, would fail the workflow task
+        for ever, and a bad spec must end the Run instead.
         """
-        living = asyncio.create_task(self.live(spec))
+        living = asyncio.create_task(self.live(inputs[0] if len(inputs) == 1 else list(inputs) or None))
         try:
             await asyncio.shield(living)
         except asyncio.CancelledError:
@@ -59,7 +55,7 @@ class Run:
                 raise
         return self.outcome()
 
-    async def live(self, spec: RawValue) -> None:
+    async def live(self, spec: Any) -> None:
         try:
             inputs = await self.queue(spec)
             while True:
@@ -82,12 +78,12 @@ class Run:
             self.end(fault.cause)
         await self.phases.record(self.life.result())
 
-    async def queue(self, given: RawValue) -> Inputs:
+    async def queue(self, given: Any) -> Inputs:
         """Queued, until it is known exactly what is to be run."""
         if self.life.stop:
             raise StopReceived
         try:
-            spec = RunSpec.parse(self.life.take_spec(decoded(given)))
+            spec = RunSpec.parse(self.life.take_spec(given))
         except InvalidSpec as invalid:
             raise Fault(cause("invalid_spec", State.QUEUED, str(invalid), {"field": invalid.field})) from None
         self.life.begin(spec)
@@ -191,10 +187,9 @@ class Run:
         return result
 
     @workflow.signal
-    def stop(self, request: RawValue = NOTHING) -> None:
+    def stop(self, *requests: Any) -> None:
         """Ends the Run: `{"commit_results": true, "reason": "..."}`; anything malformed is a plain stop."""
-        asked = decoded(request)
-        wishes = cast(dict[str, Any], asked) if isinstance(asked, dict) else {}
+        wishes = cast(dict[str, Any], requests[0]) if requests and isinstance(requests[0], dict) else {}
         reason = wishes.get("reason")
         self.request_stop(
             Stop(
@@ -228,11 +223,3 @@ class Run:
         if self.life.stop:
             raise StopReceived
         self.life.enter(state, reason)
-
-
-def decoded(raw: RawValue) -> Any:
-    """The JSON value of an input; None where there is none or it is not JSON."""
-    try:
-        return workflow.payload_converter().from_payload(raw.payload)
-    except Exception:  # a converter may raise anything, and nothing a caller sends may hang the Run
-        return None

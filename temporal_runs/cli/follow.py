@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import BinaryIO
 
 from rich.console import Console
@@ -13,6 +14,28 @@ from temporal_runs.status import RunStatus, State
 
 CONSOLE_WITHIN = 3.0
 """Seconds to wait for the last bytes of a console before the states that follow it are shown."""
+
+
+WAITS_FOR_LONG = 3.0
+"""Seconds in the queue after which it is said what a Run waits for."""
+
+
+@asynccontextmanager
+async def explaining_waits(handle: RunHandle, page: Console) -> AsyncGenerator[None]:
+    """Says what a Run waits for that stays in the queue: a queue tells of itself only when one leaves it."""
+
+    async def explain() -> None:
+        await asyncio.sleep(WAITS_FOR_LONG)
+        status = await handle.status()
+        if status.state is State.QUEUED and status.reason:
+            page.print(f"{'':20}{status.reason}", markup=False)
+
+    explaining = asyncio.create_task(explain())
+    try:
+        yield
+    finally:
+        explaining.cancel()
+        await asyncio.gather(explaining, return_exceptions=True)
 
 
 class ConsoleCopy:
@@ -43,13 +66,14 @@ async def follow(handle: RunHandle, console_to: BinaryIO) -> RunStatus:
     copying: asyncio.Task[None] | None = None
     status: RunStatus | None = None
     try:
-        async for status in handle.watch():
-            if copying is None:
-                copying = asyncio.create_task(console.copy(handle.logs(follow=True)))
-            if status.state in (State.FINISHING, State.STOPPING) or status.state.is_final:
-                await asyncio.wait({copying}, timeout=CONSOLE_WITHIN)
-            console.end_line(talk)
-            talk.print(output.state_line(status))
+        async with explaining_waits(handle, talk):
+            async for status in handle.watch():
+                if copying is None:
+                    copying = asyncio.create_task(console.copy(handle.logs(follow=True)))
+                if status.state in (State.FINISHING, State.STOPPING) or status.state.is_final:
+                    await asyncio.wait({copying}, timeout=CONSOLE_WITHIN)
+                console.end_line(talk)
+                talk.print(output.state_line(status))
         if copying is not None:
             await copying
     finally:

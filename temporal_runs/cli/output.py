@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -34,14 +34,23 @@ Progress = Callable[[int, int], None]
 """What the store calls while it works: files and bytes done so far."""
 
 
+WIDE = 1000
+"""Columns of what is no terminal: nothing is cut there."""
+
+
 def on_stdout() -> Console:
     """For data."""
-    return Console(highlight=False, soft_wrap=True)
+    return _console(sys.stdout)
 
 
 def on_stderr() -> Console:
     """For talk."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _console(sys.stderr)
+
+
+def _console(stream: TextIO) -> Console:
+    width = None if stream.isatty() else WIDE
+    return Console(file=stream, width=width, highlight=False, soft_wrap=True)
 
 
 def print_json(value: "BaseModel | Sequence[Any] | dict[str, Any]") -> None:
@@ -148,9 +157,12 @@ def facts_table(facts: "RunFacts") -> Table:
 def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
     """A plain table."""
     made = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in headings:
-        made.add_column(heading, no_wrap=True)
-    for row in rows:
+    lines = list(rows)
+    # The first column is what one copies into the next command: never cut.
+    widest = max((len(row[0]) for row in lines), default=0)
+    for number, heading in enumerate(headings):
+        made.add_column(heading, no_wrap=True, min_width=widest if number == 0 else None)
+    for row in lines:
         made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     return made
 

@@ -1,6 +1,6 @@
 """The processes: `up` for all in one, `dispatcher` and `executor` each alone, `setup` for the server they use."""
 
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -186,14 +186,9 @@ def _executor_id(given: str | None) -> str:
 
 def _require_docker() -> None:
     """Raises UsageProblem where no Docker engine answers."""
-    from docker import DockerClient
-    from docker.errors import DockerException
+    from temporal_runs.engine import Engine, EngineUnavailable
 
     try:
-        client = DockerClient.from_env(timeout=10)
-        cast("Any", client).ping()
-        client.close()
-    except DockerException as error:
-        raise exits.UsageProblem(
-            f"no Docker engine answers ({' '.join(str(error).split())[:160]}): start it, or set DOCKER_HOST"
-        ) from None
+        Engine.connect().ping()
+    except EngineUnavailable as error:
+        raise exits.UsageProblem(f"{error} Start it, or set DOCKER_HOST.") from None

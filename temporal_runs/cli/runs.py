@@ -78,16 +78,18 @@ def watch(id: RunId, as_json: Json = False) -> int:
 
     async def work() -> int:
         handle = (await session.open_runs(Settings.load())).get(id)
+        page = output.on_stdout()
         facts = None
-        async for facts in handle.watch():
-            if as_json:
-                output.print_json_line(facts)
-            else:
-                output.on_stdout().print(output.state_line(facts))
+        async with follow.explaining_waits(handle, output.on_stderr()):
+            async for facts in handle.watch():
+                if as_json:
+                    output.print_json_line(facts)
+                else:
+                    page.print(output.state_line(facts))
         assert facts is not None
         if not as_json:
             for line in output.ending(facts):
-                output.on_stdout().print(line)
+                page.print(line)
         return exits.exit_code(facts.state)
 
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from temporalio.client import Client
+from temporalio.runtime import Runtime, TelemetryConfig
 
 from temporal_runs import search_attributes
 from temporal_runs.cli.exits import UsageProblem
@@ -30,6 +31,8 @@ def in_loop(work: Coroutine[Any, Any, T]) -> T:
 
 async def open_runs(settings: Settings) -> Runs:
     """The Runs of the server in use."""
+    # The SDK would log each retry of a call; what matters of it comes as an error.
+    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=None)), error_if_already_set=False)
     return Runs(await connect(settings), settings)
 
 

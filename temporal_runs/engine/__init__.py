@@ -1,6 +1,7 @@
 """Docker engine access. Knows nothing of Temporal or of Runs."""
 
-from .containers import ContainerSpec, ContainerState, KillEvent, Sample
+from .console import Console
+from .containers import ContainerSpec, ContainerState
 from .engine import Engine
 from .errors import (
     BuildFailed,
@@ -12,10 +13,12 @@ from .errors import (
     InvalidContainer,
     RegistryUnavailable,
 )
+from .evidence import KillEvent, Sample
 from .images import ImageInfo, Progress
 
 __all__ = [
     "BuildFailed",
+    "Console",
     "ContainerMissing",
     "ContainerSpec",
     "ContainerState",

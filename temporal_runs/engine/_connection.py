@@ -1,49 +1,146 @@
 """The thin edge to docker-py, which is only partly typed: every exception of its world ends here."""
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any, cast
 
 import docker
 import docker.errors
 import docker.utils
+import requests
 import requests.exceptions
 import urllib3.exceptions
 
-from .errors import ContainerMissing, EngineError, EngineUnavailable, HostDiskFull, ImageNotFound, InvalidContainer
+from .errors import ContainerMissing, EngineError, EngineUnavailable, HostDiskFull, ImageNotFound
 
 TIMEOUT = 60
 """Seconds for a call that does not wait for something to happen."""
 
-CONNECTIONS = 200
-"""Calls at a time: a running command has two that wait, for its end and for its console."""
+PING_TIMEOUT = 5
+
+CONNECTIONS = 500
+"""Connections kept for another call; more may be open, since a running command has two calls that wait."""
+
+OLDEST_API = "1.41"
+"""Of Docker 20.10: the first with one-shot statistics. Newer engines are spoken to in their own version."""
+
+CHUNK = 64 * 2**10
+
+TRANSPORT_ERRORS = (
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+    docker.errors.DockerException,
+    OSError,
+)
 
 
-def connect() -> Any:
-    """docker-py's low-level client for the engine of DOCKER_HOST; nothing is asked of it yet."""
-    arguments = cast(dict[str, Any], docker.utils.kwargs_from_env())
-    # A fixed API version, since asking for the engine's own would fail here when the engine is down.
-    return docker.APIClient(version="1.41", timeout=TIMEOUT, max_pool_size=CONNECTIONS, **arguments)
+class Refused(EngineError):
+    """The engine answered, with an HTTP error that is none of the public ones. Private: callers name it better."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turns docker-py's, requests' and the socket's exceptions into EngineErrors."""
-    try:
-        yield
-    except docker.errors.ImageNotFound as error:
-        raise ImageNotFound(explanation(error)) from error
-    except docker.errors.NotFound as error:
-        if "no such container" in explanation(error).lower():
-            raise ContainerMissing(explanation(error)) from error
-        raise InvalidContainer(explanation(error)) from error
-    except docker.errors.APIError as error:
-        raise _refusal(error) from error
-    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, docker.errors.DockerException) as error:
-        raise EngineUnavailable(f"the Docker engine does not answer ({_short(error)}): is dockerd running?") from error
-    except OSError as error:
-        raise EngineUnavailable(f"the connection to the Docker engine broke: {error}") from error
+class Connection:
+    """One docker-py client, shared by all threads."""
+
+    def __init__(self) -> None:
+        self._address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        self._client: Any = None
+
+    @property
+    def api(self) -> Any:
+        """docker-py's low-level client. Made when first needed, since its version is the engine's: it may be down."""
+        if self._client is None:
+            with self.translated():
+                arguments = cast(dict[str, Any], docker.utils.kwargs_from_env())
+                client: Any = docker.APIClient(
+                    version=OLDEST_API, timeout=TIMEOUT, max_pool_size=CONNECTIONS, **arguments
+                )
+                if self._address.startswith("unix:"):
+                    # Saves requests a look at the environment's proxies and at ~/.netrc with each call.
+                    client.trust_env = False
+                client._version = _ping(client).headers.get("Api-Version", OLDEST_API)
+            self._client = client
+        return self._client
+
+    def ping(self) -> None:
+        """Raises EngineUnavailable when the engine does not answer."""
+        api = self.api
+        with self.translated():
+            _ping(api)
+
+    def stream(
+        self,
+        method: str,
+        path: str,
+        *arguments: str,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout: float | None = None,
+    ) -> requests.Response:
+        """An answer that comes in pieces, on a connection of its own; the caller closes it. No timeout by default."""
+        api = self.api
+        with self.translated():
+            response = api.request(
+                method,
+                api._url(path, *arguments),
+                params=params,
+                # Not to be used again, so that whoever closes it never closes somebody else's.
+                headers={**(headers or {}), "Connection": "close"},
+                data=body,
+                stream=True,
+                timeout=timeout,
+            )
+            try:
+                api._raise_for_status(response)
+            except docker.errors.APIError:
+                response.close()
+                raise
+            return response
+
+    def messages(self, response: requests.Response) -> Generator[dict[str, Any]]:
+        """The JSON messages of an answer, one a line; EngineUnavailable when it breaks off. Closes it at the end."""
+        rest = b""
+        with closing(response):
+            chunks: Iterator[bytes] = response.raw.stream(CHUNK)
+            while True:
+                with self.translated():
+                    chunk = next(chunks, b"")
+                if not chunk:
+                    break
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    if line.strip():
+                        yield json.loads(line)
+            if rest.strip():
+                yield json.loads(rest)
+
+    @contextmanager
+    def translated(self) -> Generator[None]:
+        """Turns docker-py's, requests' and the socket's exceptions into EngineErrors. Only around their own calls."""
+        try:
+            yield
+        except docker.errors.APIError as error:
+            raise _refusal(error) from error
+        except TRANSPORT_ERRORS as error:
+            raise self.unavailable(error) from error
+
+    def unavailable(self, error: BaseException) -> EngineUnavailable:
+        """What to say when the engine does not answer, or stops to."""
+        return EngineUnavailable(
+            f"the Docker engine at {self._address} does not answer ({_reason(error)}): {_advice(error)}"
+        )
+
+    def ask(self, question: Callable[[Any], Any]) -> Any:
+        """What one of docker-py's methods answers, such as `lambda api: api.info()`."""
+        api = self.api
+        with self.translated():
+            return question(api)
 
 
 def explanation(error: Any) -> str:
@@ -52,19 +149,39 @@ def explanation(error: Any) -> str:
 
 
 def says_disk_full(text: str) -> bool:
-    return "no space left on device" in text.lower() or f"errno {errno.ENOSPC}" in text.lower()
+    return "no space left on device" in text.lower()
+
+
+def _ping(client: Any) -> Any:
+    response = client.get(client._url("/_ping", versioned_api=False), timeout=PING_TIMEOUT)
+    client._raise_for_status(response)
+    return response
 
 
 def _refusal(error: Any) -> EngineError:
-    text = explanation(error)
+    text, status = explanation(error), error.status_code or 500
     if says_disk_full(text):
         return HostDiskFull(text)
-    return InvalidContainer(text)
+    if status == 404 and "no such container" in text.lower():
+        return ContainerMissing(text)
+    if status == 404 and "no such image" in text.lower():
+        return ImageNotFound(text)
+    return Refused(text, status)
 
 
-def _short(error: Exception) -> str:
-    """The innermost reason: requests wraps a refused connection four times."""
-    reason: BaseException = error
-    while inner := reason.__cause__ or reason.__context__:
-        reason = inner
-    return str(reason) or type(reason).__name__
+def _innermost(error: BaseException) -> BaseException:
+    """The reason at the bottom: requests wraps a refused connection four times."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    inner = _innermost(error)
+    return str(inner) or type(inner).__name__
+
+
+def _advice(error: BaseException) -> str:
+    if isinstance(_innermost(error), PermissionError):
+        return "may this user use its socket (group docker)?"
+    return "is dockerd running there, and is DOCKER_HOST right?"

@@ -1,16 +1,22 @@
-"""Containers: made once by name, started, waited for, signalled, read, removed. What every container is denied is here."""
+"""Containers: made once by name, started once, waited for, signalled, read, removed. What every one is denied is here.
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+Every container has an init (tini), measured with Docker 20.10: a program that is not there ends it with 127 and one
+that is not executable with 126, and a line "[FATAL tini (7)] exec NAME failed: REASON" on stderr; a command that dies
+of signal n ends it with 128 + n; starting it succeeds in all three.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, cast
+from datetime import datetime
+from typing import Any
 
-import docker.errors
+import docker.types
 
-from ._connection import translated
-from .errors import ContainerMissing, EngineUnavailable, InvalidContainer
+from ._connection import Connection, Refused
+from ._times import parsed
+from .console import Console
+from .errors import ContainerMissing, EngineUnavailable, ImageNotFound, InvalidContainer
 
 LOG = {"Type": "local", "Config": {"max-size": "1g", "max-file": "2", "compress": "false"}}
 """Of the drivers that can be read back, `local` keeps bytes that are not UTF-8; the engine's default may be `none`."""
@@ -26,12 +32,15 @@ class ContainerSpec:
     env: Mapping[str, str]
     working_dir: str
     mounts: Mapping[str, str]
-    """folder of the engine's machine → folder in the container"""
+    """folder of the engine's machine, which must be there → folder in the container, writable"""
     user: str
+    """"uid:gid" """
     cores: float
     memory: int
+    """bytes; there is no swap beside it"""
     pids: int
     shm: int
+    """bytes of /dev/shm"""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -40,79 +49,58 @@ class ContainerState:
     """What the engine says of a container."""
 
     status: str
+    """created, running, paused, restarting, removing, exited or dead"""
     exit_code: int | None
+    """None until it has ended"""
     out_of_memory: bool
+    """the engine saw the kernel kill in it for its limit; not always set (moby #38352)"""
     started_at: datetime | None
     finished_at: datetime | None
+    error: str = ""
+    """why it could not be started"""
 
     @property
     def has_ended(self) -> bool:
         return self.status in ("exited", "dead")
 
 
-@dataclass(frozen=True)
-class KillEvent:
-    """A signal that somebody had the engine send."""
-
-    at: datetime
-    signal: str
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Resource usage at one moment."""
-
-    cpu_seconds: float
-    memory_bytes: int
-    peak_memory_bytes: int | None
-
-
 class Containers:
     """The containers of one engine."""
 
-    def __init__(self, api: Any) -> None:
-        self._api = api
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     def create(self, spec: ContainerSpec) -> None:
-        """Makes a container, without privileges; one of that name is left as it is. Raises InvalidContainer."""
-        with translated():
-            host = self._api.create_host_config(
-                binds=[f"{outside}:{inside}" for outside, inside in spec.mounts.items()],
-                init=True,
-                cap_drop=["ALL"],
-                security_opt=["no-new-privileges"],
-                nano_cpus=int(spec.cores * 1e9),
-                mem_limit=spec.memory,
-                memswap_limit=spec.memory,
-                pids_limit=spec.pids,
-                shm_size=spec.shm,
-                log_config=LOG,
-            )
-            try:
-                self._api.create_container(
-                    spec.image,
-                    name=spec.name,
-                    entrypoint=list(spec.argv),
-                    environment=dict(spec.env),
-                    working_dir=spec.working_dir,
-                    user=spec.user,
-                    labels=dict(spec.labels),
-                    host_config=host,
-                )
-            except docker.errors.APIError as error:
-                if error.status_code != 409:
-                    raise
+        """Makes a container, without privileges; one of that name is left as it is.
+
+        Raises ImageNotFound, InvalidContainer.
+        """
+        try:
+            self._connection.ask(lambda api: api.create_container_from_config(_config(spec, api), spec.name))
+        except ImageNotFound as error:
+            raise ImageNotFound(str(error), spec.image) from None
+        except Refused as error:
+            if error.status == 409 and "already in use" in str(error):
+                return
+            raise _invalid(error) from None
 
     def start(self, name: str) -> None:
-        """Starts a container; one that runs is left alone. Raises InvalidContainer, ContainerMissing."""
-        with translated():
-            self._api.start(name)
+        """Starts a container; one that has ever been started is left alone, whatever has become of it.
+
+        Raises InvalidContainer, ContainerMissing. (The engine's own start runs an ended container's command again.)
+        """
+        state = self.state(name)
+        if state and state.status != "created":
+            return
+        try:
+            self._connection.ask(lambda api: api.start(name))
+        except Refused as error:
+            raise _invalid(error) from None
 
     def state(self, name: str) -> ContainerState | None:
         """What the engine says of a container; None where there is none."""
         try:
-            with translated():
-                state = self._api.inspect_container(name)["State"]
+            state: dict[str, Any] = self._connection.ask(lambda api: api.inspect_container(name))["State"]
         except ContainerMissing:
             return None
         ended = state["Status"] in ("exited", "dead")
@@ -120,32 +108,26 @@ class Containers:
             status=state["Status"],
             exit_code=state["ExitCode"] if ended else None,
             out_of_memory=bool(state["OOMKilled"]),
-            started_at=_time(state["StartedAt"]),
-            finished_at=_time(state["FinishedAt"]),
+            started_at=parsed(state["StartedAt"]),
+            finished_at=parsed(state["FinishedAt"]),
+            error=state.get("Error", ""),
         )
 
     def wait(self, name: str) -> None:
-        """Blocks until a container does not run; raises ContainerMissing.
+        """Blocks until a container does not run (one that has not been started does not); raises ContainerMissing.
 
         Raises EngineUnavailable when the connection ends before: that says nothing of the container (moby #27987).
         """
-        with translated():
-            response = self._api._post(
-                self._api._url("/containers/{0}/wait", name), params={"condition": "not-running"}, timeout=None
-            )
-            answer = self._api._result(response).strip()
-        if not answer:
-            raise EngineUnavailable(f"the Docker engine went away while {name} ran")
+        self._wait(name, "not-running")
 
     def signal(self, name: str, signal: str) -> bool:
-        """Sends TERM or KILL; False where the container does not run, or is not there."""
+        """Sends TERM, KILL, ...; False where the container does not run, or is not there."""
         try:
-            with translated():
-                self._api.kill(name, signal)
+            self._connection.ask(lambda api: api.kill(name, signal))
         except ContainerMissing:
             return False
-        except InvalidContainer as error:
-            if "is not running" in str(error):
+        except Refused as error:
+            if error.status == 409 and "is not running" in str(error):
                 return False
             raise
         return True
@@ -153,65 +135,61 @@ class Containers:
     def remove(self, name: str) -> None:
         """Removes a container with its anonymous volumes, running or not; one that is not there is fine."""
         try:
-            with translated():
-                self._api.remove_container(name, force=True, v=True)
+            self._connection.ask(lambda api: api.remove_container(name, force=True, v=True))
         except ContainerMissing:
             pass
-        except InvalidContainer as error:
-            if "already in progress" not in str(error):
+        except Refused as error:
+            if error.status != 409 or "already in progress" not in str(error):
                 raise
+            with suppress(ContainerMissing):
+                self._wait(name, "removed")
 
     def containers(self, labels: Mapping[str, str]) -> list[tuple[str, dict[str, str]]]:
         """Names and labels of all containers, running or not, that have these labels."""
-        with translated():
-            found = self._api.containers(
-                all=True, filters={"label": [f"{key}={value}" for key, value in labels.items()]}
-            )
-        return [(one["Names"][0].removeprefix("/"), one["Labels"]) for one in found]
+        wanted = {"label": [f"{key}={value}" for key, value in labels.items()]}
+        found = self._connection.ask(lambda api: api.containers(all=True, filters=wanted))
+        # One that is just being removed has lost its name.
+        return [(one["Names"][0].removeprefix("/"), one["Labels"]) for one in found if one["Names"]]
 
-    def console(self, name: str, *, follow: bool) -> Iterator[bytes]:
+    def console(self, name: str, *, follow: bool) -> Console:
         """What a container has printed, from its first byte; with `follow` until it ends. Raises ContainerMissing."""
-        with translated():
-            stream = cast(Iterator[bytes], self._api.logs(name, stream=True, follow=follow))
-            with closing(cast(Any, stream)):
-                yield from stream
+        params = {"stdout": 1, "stderr": 1, "follow": int(follow)}
+        return Console(self._connection, self._connection.stream("GET", "/containers/{0}/logs", name, params=params))
 
-    def kills(self, name: str, since: datetime, until: datetime) -> list[KillEvent]:
-        """The signals that the engine was asked to send to a container."""
-        return [
-            KillEvent(datetime.fromtimestamp(event["timeNano"] / 1e9, UTC), event["Actor"]["Attributes"]["signal"])
-            for event in self._events(name, "kill", since, until)
-        ]
-
-    def ran_out_of_memory(self, name: str, since: datetime, until: datetime) -> bool:
-        """Whether the engine saw the kernel kill in a container for its memory limit."""
-        return bool(self._events(name, "oom", since, until))
-
-    def sample(self, name: str) -> Sample | None:
-        """Resource usage now; None where the container does not run."""
-        try:
-            with translated():
-                stats = self._api.stats(name, stream=False, one_shot=True)
-        except ContainerMissing:
-            return None
-        memory = stats.get("memory_stats") or {}
-        if "usage" not in memory:
-            return None
-        return Sample(stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9, memory["usage"], memory.get("max_usage"))
-
-    def _events(self, name: str, kind: str, since: datetime, until: datetime) -> list[dict[str, Any]]:
-        with translated():
-            stream = self._api.events(
-                since=int(since.timestamp()),
-                until=int(until.timestamp()) + 1,
-                filters={"container": name, "event": kind},
-                decode=True,
-            )
-            return list(stream)
+    def _wait(self, name: str, condition: str) -> None:
+        response = self._connection.stream("POST", "/containers/{0}/wait", name, params={"condition": condition})
+        if not list(self._connection.messages(response)):
+            raise EngineUnavailable(f"the Docker engine went away while it was asked to wait for {name}")
 
 
-def _time(text: str) -> datetime | None:
-    """Docker's time, nanoseconds cut to microseconds; None for its zero time."""
-    if text.startswith("0001-"):
-        return None
-    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", text).replace("Z", "+00:00"))
+def _config(spec: ContainerSpec, api: Any) -> Any:
+    host = api.create_host_config(
+        # Unlike `binds`, these are refused when the folder is not there, and take a colon in its name.
+        mounts=[
+            docker.types.Mount(target=inside, source=outside, type="bind") for outside, inside in spec.mounts.items()
+        ],
+        init=True,
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        nano_cpus=round(spec.cores * 1e9),
+        mem_limit=spec.memory,
+        memswap_limit=spec.memory,
+        pids_limit=spec.pids,
+        shm_size=spec.shm,
+        log_config=LOG,
+    )
+    return api.create_container_config(
+        spec.image,
+        None,
+        entrypoint=list(spec.argv),
+        environment=dict(spec.env),
+        working_dir=spec.working_dir,
+        user=spec.user,
+        labels=dict(spec.labels),
+        host_config=host,
+    )
+
+
+def _invalid(error: Refused) -> Exception:
+    """The engine's own trouble (5xx) is none of the container's."""
+    return InvalidContainer(str(error)) if error.status < 500 else error

@@ -6,19 +6,23 @@ class EngineError(Exception):
 
 
 class EngineUnavailable(EngineError):
-    """The engine does not answer."""
+    """The engine does not answer, or the connection to it broke. It says nothing of what the engine was doing."""
 
 
 class ImageNotFound(EngineError):
-    """There is no such image or tag: the registry said so."""
+    """There is no such image or tag: the registry said so, or, where none is asked, the machine does not have it."""
+
+    def __init__(self, message: str, reference: str = "") -> None:
+        super().__init__(message)
+        self.reference = reference
 
 
 class RegistryUnavailable(EngineError):
-    """The registry could not be reached, or refused."""
+    """The registry could not be reached, answered with an error, or refused the credentials."""
 
 
 class BuildFailed(EngineError):
-    """An instruction of a build failed."""
+    """An instruction of a build failed. `step` counts the caller's instructions from 1; `output` is the last lines."""
 
     def __init__(self, instruction: str, step: int, output: str) -> None:
         super().__init__(f"instruction {step} failed: {instruction}")

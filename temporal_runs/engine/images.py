@@ -1,26 +1,27 @@
-"""Images: found on the machine, pulled, built, pushed. The engine reports failures inside its streams: they are read."""
+"""Images: found on the machine, pulled, pushed, tagged, removed.
 
-import io
-import json
-import re
-import tarfile
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+The engine reports a failed pull or push inside a stream that began with 200 OK: it is read to its end.
+"""
+
+import base64
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from ._connection import says_disk_full, translated
-from .errors import BuildFailed, EngineError, HostDiskFull, ImageNotFound, InvalidContainer, RegistryUnavailable
+import docker.auth
+import docker.errors
 
-OUTPUT_LINES = 20
+from ._connection import Connection, Refused
+from ._registry import registry_error, split_reference
+from .errors import ImageNotFound, RegistryUnavailable
 
-_NOT_THERE = ("manifest unknown", "not found", "no such image", "does not exist", "name unknown", "name invalid")
-_REFUSED = ("unauthorized", "authentication required", "denied: ", "no basic auth", "toomanyrequests")
+_NO_CREDENTIALS = base64.urlsafe_b64encode(b"{}").decode()
 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """An image on the machine: its id, and the digests by which registries know it."""
+    """An image on the machine: its id, and the digests ("name@sha256:...") by which registries know it."""
 
     id: str
     digests: tuple[str, ...]
@@ -28,7 +29,7 @@ class ImageInfo:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a pull, build or push is; bytes, 0 where unknown."""
+    """How far a pull, build or push is; bytes of the layer it speaks of, 0 where unknown."""
 
     text: str
     current: int = 0
@@ -36,30 +37,34 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
+"""Called for every step. What it raises ends the work: the connection is closed, and the engine gives up."""
 
 
 class Images:
-    """The images of one engine."""
+    """The images of one engine. References are `[host[:port]/]name[:tag][@digest]`, for the machine also ids."""
 
-    def __init__(self, api: Any) -> None:
-        self._api = api
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     def find_image(self, reference: str) -> ImageInfo | None:
         """The image of that tag, digest or id, where the machine has it. No registry is asked."""
         try:
-            with translated():
-                found = self._api.inspect_image(reference)
+            found = self._connection.ask(lambda api: api.inspect_image(reference))
         except ImageNotFound:
             return None
+        except Refused as error:
+            if error.status in (400, 404):  # not even a reference
+                return None
+            raise
         return ImageInfo(found["Id"], tuple(found.get("RepoDigests") or ()))
 
     def in_registry(self, reference: str) -> bool:
         """Whether the reference's registry has it; raises RegistryUnavailable."""
+        headers = {"X-Registry-Auth": self._credentials(reference)}
         try:
-            with translated():
-                self._api.inspect_distribution(reference)
-        except (ImageNotFound, InvalidContainer) as error:
-            raised = _registry_error(reference, str(error))
+            self._connection.stream("GET", "/distribution/{0}/json", reference, headers=headers, timeout=60).close()
+        except (ImageNotFound, Refused) as error:
+            raised = registry_error(reference, "looked up", str(error))
             if isinstance(raised, ImageNotFound):
                 return False
             raise raised from None
@@ -67,118 +72,71 @@ class Images:
 
     def pull(self, reference: str, progress: Report) -> ImageInfo:
         """Fetches an image; raises ImageNotFound, RegistryUnavailable, HostDiskFull."""
-        name, tag = _split(reference)
-        try:
-            with translated():
-                stream = self._api.pull(name, tag=tag, stream=True, decode=True)
-                for message in stream:
-                    if "error" in message:
-                        raise _registry_error(reference, message["error"])
-                    progress(_layer(message))
-        except (ImageNotFound, InvalidContainer) as error:
-            raise _registry_error(reference, str(error)) from None
-        found = self.find_image(reference)
+        name, tag = split_reference(reference)
+        params = {"fromImage": name, "tag": tag}
+        self._transfer("/images/create", (), params, reference, "pulled", progress)
+        found = self.find_image(f"{name}@{tag}" if ":" in tag else f"{name}:{tag}")
         if found is None:
-            raise RegistryUnavailable(f"{reference} was pulled and is not there: was it removed meanwhile?")
+            raise RegistryUnavailable(f"{reference} was pulled and is not on the machine: was it removed meanwhile?")
         return found
 
     def push(self, reference: str, progress: Report) -> None:
-        """Uploads an image; raises RegistryUnavailable."""
-        name, tag = _split(reference)
-        try:
-            with translated():
-                for message in self._api.push(name, tag=tag, stream=True, decode=True):
-                    if "error" in message:
-                        raise RegistryUnavailable(f"{reference} could not be pushed: {message['error']}")
-                    progress(_layer(message))
-        except InvalidContainer as error:
-            raise RegistryUnavailable(f"{reference} could not be pushed: {error}") from None
+        """Uploads an image; raises RegistryUnavailable, and ImageNotFound where the machine does not have it."""
+        name, tag = split_reference(reference)
+        self._transfer("/images/{0}/push", (name,), {"tag": tag}, reference, "pushed", progress)
 
-    def build(self, base: str, instructions: Sequence[str], tag: str, progress: Report) -> ImageInfo:
-        """Builds `FROM base` with Dockerfile lines on top; the context holds nothing but these.
-
-        Raises BuildFailed for an instruction of the caller's, and whatever `pull` raises for the base.
-        """
-        if self.find_image(base) is None:
-            self.pull(base, progress)
-        dockerfile = "\n".join([f"FROM {base}", *instructions, ""])
-        output: deque[str] = deque(maxlen=OUTPUT_LINES)
-        step, instruction = 0, ""
-        with translated():
-            stream = self._api.build(
-                fileobj=_context(dockerfile), custom_context=True, tag=tag, rm=True, forcerm=True, decode=True
-            )
-            for message in _objects(stream):
-                if "error" in message:
-                    raise _build_error(message["error"], instruction, step, output)
-                for line in message.get("stream", "").splitlines():
-                    if found := re.match(r"Step (\d+)/\d+ : (.*)", line):
-                        # Step 1 is FROM, which is not the caller's.
-                        step, instruction = int(found[1]) - 1, found[2]
-                    elif line.strip():
-                        output.append(line)
-                    progress(Progress(f"{instruction}: {line}" if line != instruction else line))
-        found = self.find_image(tag)
-        if found is None:
-            raise EngineError(f"{tag} was built and is not there: was it removed meanwhile?")
-        return found
+    def tag_image(self, reference: str, tag: str) -> None:
+        """Gives an image of the machine one more name; raises ImageNotFound."""
+        name, version = split_reference(tag)
+        self._connection.ask(lambda api: api.tag(reference, name, version))
 
     def remove_image(self, reference: str) -> None:
-        """Removes a tag, and the image with its last one; one that is not there is fine."""
+        """Removes a tag, and the image with its last one; one that is not there is fine. A container's image stays."""
         try:
-            with translated():
-                self._api.remove_image(reference, force=True)
+            self._connection.ask(lambda api: api.remove_image(reference, force=True))
         except ImageNotFound:
             pass
+        except Refused as error:
+            if error.status != 409:
+                raise
 
+    def _transfer(
+        self,
+        path: str,
+        arguments: Iterable[str],
+        params: dict[str, str],
+        reference: str,
+        doing: str,
+        progress: Report,
+    ) -> None:
+        headers = {"X-Registry-Auth": self._credentials(reference)}
+        try:
+            response = self._connection.stream("POST", path, *arguments, params=params, headers=headers)
+        except (ImageNotFound, Refused) as error:
+            raise registry_error(reference, doing, str(error)) from None
+        with closing(self._connection.messages(response)) as messages:
+            for message in messages:
+                if "error" in message:
+                    raise registry_error(reference, doing, message["error"])
+                progress(_layer(message))
 
-def _context(dockerfile: str) -> io.BytesIO:
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        entry = tarfile.TarInfo("Dockerfile")
-        content = dockerfile.encode()
-        entry.size = len(content)
-        tar.addfile(entry, io.BytesIO(content))
-    archive.seek(0)
-    return archive
-
-
-def _objects(stream: Iterable[Any]) -> Iterable[dict[str, Any]]:
-    for message in stream:
-        yield json.loads(message) if isinstance(message, str | bytes) else message
-
-
-def _split(reference: str) -> tuple[str, str | None]:
-    """docker-py takes the tag apart from the name, and a digest as a tag."""
-    name, at, digest = reference.partition("@")
-    if at:
-        return name, digest
-    head, colon, tag = reference.rpartition(":")
-    return (head, tag) if colon and "/" not in tag else (reference, "latest")
+    def _credentials(self, reference: str) -> str:
+        """What docker's own config and credential helpers hold for the reference's registry."""
+        api = self._connection.api
+        auth = cast(Any, docker.auth)  # not typed
+        try:
+            registry, _ = auth.resolve_repository_name(split_reference(reference)[0])
+            header = auth.get_config_header(api, registry)
+        except docker.errors.InvalidRepository:
+            raise ImageNotFound(f"{reference!r} is no reference of an image", reference) from None
+        except docker.errors.DockerException as error:
+            raise RegistryUnavailable(f"no credentials for {reference} from docker's helper: {error}") from error
+        return header or _NO_CREDENTIALS
 
 
 def _layer(message: dict[str, Any]) -> Progress:
-    detail = message.get("progressDetail") or {}
-    layer = f"{message['id']}: " if message.get("id") else ""
-    return Progress(f"{layer}{message.get('status', '')}", detail.get("current") or 0, detail.get("total") or 0)
-
-
-def _registry_error(reference: str, said: str) -> EngineError:
-    text = " ".join(said.split())
-    if says_disk_full(text):
-        return HostDiskFull(f"no space to pull {reference}: {text}")
-    if any(phrase in text.lower() for phrase in _REFUSED) and "requested access to the resource" not in text:
-        return RegistryUnavailable(f"the registry refuses {reference}: {text}")
-    if any(phrase in text.lower() for phrase in _NOT_THERE):
-        return ImageNotFound(f"there is no image {reference}: {text}")
-    return RegistryUnavailable(f"{reference} could not be had from its registry: {text}")
-
-
-def _build_error(said: str, instruction: str, step: int, output: Iterable[str]) -> EngineError:
-    if says_disk_full(said):
-        return HostDiskFull(said)
-    if step < 1:
-        return _registry_error(instruction.removeprefix("FROM "), said)
-    return BuildFailed(instruction, step, "\n".join([*output, said]))
-
-
+    detail: dict[str, int] = message.get("progressDetail") or {}
+    layer = f"layer {message['id']} " if message.get("id") else ""
+    status: str = message.get("status", "")
+    text = f"{layer}{status[:1].lower() + status[1:]}" if layer else status
+    return Progress(text, detail.get("current") or 0, detail.get("total") or 0)

@@ -136,6 +136,7 @@ class LocalObjects:
 
     @contextmanager
     def _locked(self, folder: Path) -> Generator[None]:
+        self._expect_root()
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -191,9 +192,9 @@ class LocalBatch:
         self.add_chunks(key, [data])
 
     def add_chunks(self, key: str, chunks: Iterable[bytes]) -> None:
-        if key in self._staged or self._objects.exists(key):
-            return
         with self._objects.told(f"write {key}"):
+            if key in self._staged or self._objects.exists(key):
+                return
             self._staged[key] = self._objects.write_temporary(chunks)
 
     def __enter__(self) -> Self:

@@ -162,7 +162,7 @@ class RemoteObjects:
         try:
             yield
         except (BaseError, OSError, NotImplementedError) as error:
-            reason = str(error).partition("\n")[0]
+            reason = " ".join(str(error).partition("Debug source:")[0].split()).rstrip(".")
             raise StoreUnavailable(
                 f"the file store {self.url} could not {doing}: {reason}. "
                 "Check its address, the credentials and that it is up."

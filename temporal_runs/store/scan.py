@@ -61,58 +61,77 @@ class Scan:
         except OSError as error:
             raise InvalidFolder(f"cannot read the folder {folder}: {error.strerror}") from error
         try:
-            self._ignore = Ignore.of(descriptor)
+            try:
+                self._ignore = Ignore.of(descriptor)
+            except OSError as error:
+                raise InvalidFolder(f"cannot read the ignore files of {folder}: {error.strerror}") from error
             return self._folder(descriptor, b"", base, 0)
-        except OSError as error:
-            raise InvalidFolder(f"cannot read all of {folder}: {error}") from error
         finally:
             os.close(descriptor)
 
     def _folder(self, descriptor: int, path: bytes, base: Node | None, mtime_ns: int) -> Node:
         old = self._trees.load(base)
         new: Tree = {}
+        folders: list[tuple[bytes, int]] = []
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 name = os.fsencode(entry.name)
                 try:
                     found = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
+                    if self._ignore.hides(path + name, folder=stat.S_ISDIR(found.st_mode)):
+                        continue
+                    if stat.S_ISDIR(found.st_mode):
+                        folders.append((name, found.st_mtime_ns))
+                        continue
+                    node = self._entry(descriptor, name, path + name, found, old.get(name))
+                except FileNotFoundError:  # removed while we walk
                     continue
-                if self._ignore.hides(path + name, folder=stat.S_ISDIR(found.st_mode)):
-                    continue
-                node = self._entry(descriptor, name, path + name, found, old.get(name))
+                except OSError as error:
+                    raise unreadable(path + name, error) from error
                 if node is not None:
                     new[name] = node
+                    self._tell(node)
+        for name, changed_ns in folders:
+            node = self._below(descriptor, name, path + name, changed_ns, old.get(name))
+            if node is not None:
+                new[name] = node
         for name, node in old.items():
             if name not in new and (kept := self._hidden(path + name, node)) is not None:
                 new[name] = kept
         return saved(self.batch, new, mtime_ns, base)
 
+    def _below(self, parent: int, name: bytes, path: bytes, mtime_ns: int, old: Node | None) -> Node | None:
+        if path.count(b"/") >= MAX_DEPTH - 1:
+            self.skipped.append(f"{shown(path)}: more than {MAX_DEPTH} folders deep")
+            return None
+        try:
+            child = os.open(name, OPEN_FOLDER, dir_fd=parent)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise unreadable(path, error) from error
+        try:
+            return self._folder(child, path + b"/", old if old is not None and old.kind == "d" else None, mtime_ns)
+        finally:
+            os.close(child)
+
     def _entry(self, parent: int, name: bytes, path: bytes, found: os.stat_result, old: Node | None) -> Node | None:
         match stat.S_IFMT(found.st_mode):
             case stat.S_IFREG:
                 node = self._file(parent, name, path, found, old)
-                if node is not None and self.progress is not None:
-                    self._files += 1
-                    self._bytes += node.size
-                    self.progress(self._files, self._bytes)
             case stat.S_IFLNK:
                 text = os.readlink(name, dir_fd=parent)
                 node = Node("l", text_of(text), len(text), found.st_mtime_ns)
-            case stat.S_IFDIR:
-                if path.count(b"/") >= MAX_DEPTH - 1:
-                    self.skipped.append(f"{shown(path)}: more than {MAX_DEPTH} folders deep")
-                    return None
-                child = os.open(name, OPEN_FOLDER, dir_fd=parent)
-                try:
-                    below = old if old is not None and old.kind == "d" else None
-                    node = self._folder(child, path + b"/", below, found.st_mtime_ns)
-                finally:
-                    os.close(child)
             case kind:
                 self.skipped.append(f"{shown(path)}: {SPECIAL.get(kind, 'not a file')}")
                 return None
-        return old if node is not None and node.same(old) else node
+        return old if node.same(old) else node
+
+    def _tell(self, node: Node) -> None:
+        if self.progress is not None and node.kind in ("f", "x"):
+            self._files += 1
+            self._bytes += node.size
+            self.progress(self._files, self._bytes)
 
     def _hidden(self, path: bytes, old: Node) -> Node | None:
         """What is ignored of a base entry that the walk did not see: it was not seen, so not deleted."""
@@ -127,19 +146,17 @@ class Scan:
         }
         return saved(self.batch, below, old.mtime_ns, old) if below else None
 
-    def _file(self, parent: int, name: bytes, path: bytes, found: os.stat_result, old: Node | None) -> Node | None:
+    def _file(self, parent: int, name: bytes, path: bytes, found: os.stat_result, old: Node | None) -> Node:
         known = self.index.unchanged(path, found)
         if known is not None:
             return file_node(known, found)
         for _ in range(2):
             try:
                 descriptor = os.open(name, OPEN_FILE, dir_fd=parent)
-            except FileNotFoundError:
-                return None
             except OSError as error:
                 if error.errno == errno.ELOOP:  # has become a link
                     continue
-                raise InvalidFolder(f"cannot read {shown(path)}: {error.strerror}") from error
+                raise
             try:
                 return self._read(descriptor, old)
             except ChangedWhileRead:
@@ -168,6 +185,11 @@ class Scan:
         if old is None or old.hash != name:
             self.batch.add_chunks(blob_key(name), only(name, chunks(descriptor)))
         return file_node(name, before)
+
+
+def unreadable(path: bytes, error: OSError) -> InvalidFolder:
+    """What to tell about a path we may not, or cannot, read."""
+    return InvalidFolder(f"cannot read {shown(path)}: {error.strerror}. Change its rights, or ignore it.")
 
 
 def file_node(name: str, found: os.stat_result) -> Node:

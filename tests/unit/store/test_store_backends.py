@@ -113,7 +113,7 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StoreUnavailable, match="No space left on device. Its disk is full: free space"):
+    with pytest.raises(StoreUnavailable, match=r"No space left on device. Its disk is full: free space"):
         store.put("a", b"1")
     assert LocalObjects(tmp_path / "store").keys("tmp") == []
 

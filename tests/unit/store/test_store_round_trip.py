@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ from hypothesis import strategies as st
 from store_folders import Content, Desk, build, contents, mtimes
 
 from temporal_runs.store import Index, InvalidFolder, Store, StoreCorrupt, StoreError, UnknownRevision
-from temporal_runs.store.objects import CHUNK
-from temporal_runs.store.trees import content_hash, tree_key
+from temporal_runs.store.history import History
+from temporal_runs.store.index import Stamp
+from temporal_runs.store.model import Changes, Landed
+from temporal_runs.store.objects import CHUNK, digest
+from temporal_runs.store.trees import Node, bytes_of, content_hash, tree_key
 
 ODD_NAMES = [b"new\nline", b"\xff\xfe", b"x" * 255, b"Case", b"case", b"caf\xc3\xa9", b"back\\slash", b" a", b"a:b"]
 RESERVED = (b".", b"..", b".git", b".runignore", b".dominoignore")
@@ -149,12 +153,8 @@ def test_a_checkout_belongs_to_the_owner_asked_for(desk: Desk) -> None:
 
 def forged(desk: Desk, rows: list[list[object]]) -> str:
     """A commit of the root tree that somebody wrote by hand."""
-    from temporal_runs.store.history import History
-    from temporal_runs.store.model import Changes, Landed
-    from temporal_runs.store.objects import digest
-    from temporal_runs.store.trees import Node, bytes_of
 
-    objects = desk.store._objects  # noqa: SLF001
+    objects = desk.store._objects
     data = json.dumps({"entries": rows}).encode()
     with objects.batch() as batch:
         batch.add(tree_key(digest(data)), data)
@@ -167,7 +167,6 @@ def forged(desk: Desk, rows: list[list[object]]) -> str:
 
 @pytest.mark.parametrize("name", ["..", ".", "", "../evil", "/etc/evil", "a/b", "nul\0", "x" * 256])
 def test_a_tree_made_by_hand_writes_nothing_outside(desk: Desk, name: str) -> None:
-    from temporal_runs.store.objects import digest
 
     commit = forged(desk, [[name, "f", digest(b"x"), 1, 0, ""]])
     with pytest.raises(StoreCorrupt, match="which no folder can hold"):
@@ -207,7 +206,7 @@ def test_an_index_spares_reading_and_sees_every_change(desk: Desk) -> None:
     loaded = Index.load(desk.folder / "index")
     assert loaded == index
     assert loaded.unchanged(b"0", (folder / "0").stat()) is None, "too young to be told from a change"
-    made = Index({**loaded.stamps, b"later": _later(loaded)})
+    made = Index({**loaded.stamps, b"later": later(loaded)})
     assert made.unchanged(b"0", (folder / "0").stat()) == loaded.stamps[b"0"].hash
     times = (folder / "0").stat()
     (folder / "0").write_bytes(b"SAME SIZE")
@@ -215,8 +214,7 @@ def test_an_index_spares_reading_and_sees_every_change(desk: Desk) -> None:
     assert made.unchanged(b"0", (folder / "0").stat()) is None
 
 
-def _later(index: Index):  # noqa: ANN202
-    from dataclasses import replace
+def later(index: Index) -> Stamp:
 
     stamp = index.stamps[b"0"]
     return replace(stamp, ctime_ns=stamp.ctime_ns + 10 * 10**9)
@@ -235,3 +233,11 @@ def test_missing_folders_and_unknown_bases_are_told(store: Store, tmp_path: Path
         store.push("p", tmp_path, base="0" * 64, author="", message="")
     with pytest.raises(ValueError, match="no project name"):
         store.push("../p", tmp_path, base=None, author="", message="")
+
+
+def test_folders_nested_too_deep_are_skipped_and_told(desk: Desk) -> None:
+    folder = build(desk.folder / "f", {b"/".join([b"d"] * 300): ("folder",), b"a": ("file", b"1", False)})
+    pushed = desk.push_folder(folder)
+    [skipped] = pushed.landed.skipped
+    assert skipped.endswith("more than 256 folders deep")
+    assert max(path.count(b"/") for path in desk.holds(pushed.version)) == 254

@@ -1,0 +1,88 @@
+"""Evidence: what the engine can tell of a container's life beside its state: signals, memory, resource usage."""
+
+import json
+import signal
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ._connection import TIMEOUT, Connection
+from .errors import ContainerMissing
+
+
+@dataclass(frozen=True)
+class KillEvent:
+    """A signal that somebody had the engine send."""
+
+    at: datetime
+    signal: str
+    """its name, as "TERM" """
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Resource usage at one moment. All memory but the peak is without the page cache that the kernel would give up."""
+
+    cpu_seconds: float
+    memory_bytes: int
+    peak_memory_bytes: int | None
+    """None on cgroup v2, where the engine does not tell"""
+
+
+class Evidence:
+    """The evidence of one engine, which keeps no more than its last 256 events: ask soon."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def kills(self, name: str, since: datetime, until: datetime) -> list[KillEvent]:
+        """The signals that the engine was asked to send to a container, oldest first; ours among them."""
+        return [
+            KillEvent(_at(event), _signal_name(event["Actor"]["Attributes"]["signal"]))
+            for event in self._events(name, "kill", since, until)
+        ]
+
+    def ran_out_of_memory(self, name: str, since: datetime, until: datetime) -> bool:
+        """Whether the engine saw the kernel kill in a container for its memory limit."""
+        return bool(self._events(name, "oom", since, until))
+
+    def sample(self, name: str) -> Sample | None:
+        """Resource usage now, within milliseconds; None where the container does not run."""
+        try:
+            stats: dict[str, Any] = self._connection.ask(lambda api: api.stats(name, stream=False, one_shot=True))
+        except ContainerMissing:
+            return None
+        memory: dict[str, Any] = stats.get("memory_stats") or {}
+        if "usage" not in memory:
+            return None
+        kinds: dict[str, int] = memory.get("stats") or {}
+        cache = kinds.get("total_inactive_file", kinds.get("inactive_file", 0))
+        return Sample(
+            cpu_seconds=stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
+            memory_bytes=max(0, memory["usage"] - cache),
+            peak_memory_bytes=memory.get("max_usage"),
+        )
+
+    def _events(self, name: str, kind: str, since: datetime, until: datetime) -> list[dict[str, Any]]:
+        # A time to come would make the engine wait for it.
+        until = min(until, datetime.now(UTC))
+        params = {
+            "since": f"{since.timestamp():.6f}",
+            "until": f"{until.timestamp():.6f}",
+            "filters": json.dumps({"type": ["container"], "container": [name], "event": [kind]}),
+        }
+        response = self._connection.stream("GET", "/events", params=params, timeout=TIMEOUT)
+        with closing(self._connection.messages(response)) as events:
+            # The engine's filter takes every container whose name begins so.
+            return [event for event in events if event["Actor"]["Attributes"].get("name") == name]
+
+
+def _at(event: dict[str, Any]) -> datetime:
+    return datetime.fromtimestamp(event["timeNano"] / 1e9, UTC)
+
+
+def _signal_name(number: str) -> str:
+    with suppress(ValueError):
+        return signal.Signals(int(number)).name.removeprefix("SIG")
+    return number

@@ -1,0 +1,305 @@
+"""One Run, seen from outside: its status, its states as they happen, its console, its stop, its result."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
+from temporalio.client import (
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowHistoryEventFilterType,
+    WorkflowQueryFailedError,
+)
+from temporalio.exceptions import ApplicationError, CancelledError
+
+from temporal_runs.asking import ANSWER_WITHIN, NoDispatcher, ServerUnavailable, UnknownRun, asking
+from temporal_runs.console import ConsoleReader
+from temporal_runs.outcome import (
+    RunsError,
+    as_status,
+    closed_from_outside,
+    of_failure,
+    succeeded,
+    terminated,
+)
+from temporal_runs.spec import ID_PATTERN
+from temporal_runs.status import RunResult, RunStatus, State, StateChange
+
+if TYPE_CHECKING:
+    from temporal_runs.client import Runs
+
+POLL = 0.3
+"""Seconds between two looks at a Run that is being watched."""
+
+PATIENCE = 60.0
+"""Seconds for which a watched Run may have no server or no dispatcher, before the watcher gives up."""
+
+OPEN = (Status.WORKFLOW_EXECUTION_STATUS_RUNNING, Status.WORKFLOW_EXECUTION_STATUS_PAUSED)
+
+
+class RunHandle:
+    """One Run, by its id."""
+
+    def __init__(self, runs: "Runs", id: str) -> None:
+        self._runs = runs
+        self._id = id
+
+    def __repr__(self) -> str:
+        return f"RunHandle({self._id!r})"
+
+    @property
+    def id(self) -> str:
+        """The Run's id."""
+        return self._id
+
+    async def status(self) -> RunStatus:
+        """All that is known of the Run now."""
+        info = await self._described()
+        if info is None:
+            return as_status(await self._remembered())
+        if info.status in OPEN:
+            return await self._queried(info, ANSWER_WITHIN)
+        return as_status(await self._outcome(info))
+
+    async def watch(self) -> AsyncIterator[RunStatus]:
+        """The Run's states as they happen: each once, in order, from the first to the final one.
+
+        A server or dispatcher that goes away is waited for, `PATIENCE` seconds at most.
+        """
+        told: list[StateChange] = []
+        patience = _Patience()
+        closed: asyncio.Task[None] | None = None
+        try:
+            while True:
+                try:
+                    status = await self.status()
+                except (NoDispatcher, ServerUnavailable) as trouble:
+                    if not told:
+                        raise
+                    await patience.wait(trouble)
+                    continue
+                patience.restore()
+                for news in _news(status, told):
+                    yield news
+                told = status.history
+                if status.state.is_final:
+                    return
+                if closed is None or closed.done():
+                    closed = asyncio.create_task(self._close(status.execution_id))
+                # The end is told by Temporal at once; what comes before it is looked for.
+                await asyncio.wait({closed}, timeout=POLL)
+                if closed.done() and closed.exception() is not None:
+                    await asyncio.sleep(POLL)
+        finally:
+            if closed is not None:
+                closed.cancel()
+                await asyncio.gather(closed, return_exceptions=True)
+
+    async def logs(self, follow: bool = False) -> AsyncIterator[bytes]:
+        """The command's own bytes, from the first one; with `follow` also those still to come.
+
+        A Run that was restarted elsewhere has the console of each attempt, one after the other.
+        """
+        pieces = self._console_as_it_comes() if follow else self._console_so_far()
+        async for piece in pieces:
+            yield piece
+
+    async def stop(self, *, commit_results: bool = True, reason: str | None = None) -> bool:
+        """Asks the Run to stop; returns when that is accepted. False: it had already ended."""
+        try:
+            with asking():
+                await self._workflow().signal(
+                    "stop", {"commit_results": commit_results, "reason": reason}, rpc_timeout=ANSWER_WITHIN
+                )
+        except UnknownRun:
+            # Temporal says "not found" of a closed workflow too.
+            if await self._described() is None:
+                await self._remembered()
+            return False
+        return True
+
+    async def result(self) -> RunResult:
+        """Waits for the end; raises RunFailed, RunError or RunStopped unless the Run Succeeded."""
+        patience = _Patience()
+        while True:
+            try:
+                info = await self._described()
+                if info is None:
+                    return succeeded(await self._remembered())
+                if info.status not in OPEN:
+                    return succeeded(await self._outcome(info))
+                await self._close(info.execution.run_id)
+                patience.restore()
+            except (NoDispatcher, ServerUnavailable) as trouble:
+                await patience.wait(trouble)
+
+    def _workflow(self, execution_id: str | None = None) -> WorkflowHandle[Any, Any]:
+        # Plain JSON: the caller's client may have another data converter than ours.
+        return self._runs.client.get_workflow_handle(self._id, run_id=execution_id, result_type=dict)
+
+    async def _described(self) -> WorkflowExecutionInfo | None:
+        """What Temporal says of the workflow; None when it knows none of this id."""
+        request = DescribeWorkflowExecutionRequest(
+            namespace=self._runs.client.namespace, execution=WorkflowExecution(workflow_id=self._id)
+        )
+        try:
+            with asking():
+                answer = await self._runs.client.workflow_service.describe_workflow_execution(
+                    request, retry=True, timeout=ANSWER_WITHIN
+                )
+        except UnknownRun:
+            return None
+        info = answer.workflow_execution_info
+        if info.type.name != "Run":
+            raise UnknownRun(f"{self._id} is a workflow of the type {info.type.name}, not a Run")
+        return info
+
+    async def _queried(self, info: WorkflowExecutionInfo, within: timedelta) -> RunStatus:
+        try:
+            with asking(f"task queue {info.task_queue}"):
+                answer = await self._workflow(info.execution.run_id).query(
+                    "status", result_type=dict, rpc_timeout=within
+                )
+            return RunStatus.model_validate(answer)
+        except (WorkflowQueryFailedError, ValidationError) as error:
+            raise RunsError(
+                f"the status of {self._id} cannot be read ({error}): is it a Run of this version?"
+            ) from error
+
+    async def _outcome(self, info: WorkflowExecutionInfo) -> RunResult:
+        """The result of a closed workflow, whichever way it closed."""
+        try:
+            with asking():
+                result = await self._workflow(info.execution.run_id).result(
+                    follow_runs=False, rpc_timeout=ANSWER_WITHIN
+                )
+            return RunResult.model_validate(result)
+        except WorkflowFailureError as failure:
+            if isinstance(failure.cause, ApplicationError):
+                return of_failure(failure.cause, info)
+            facts = await self._last_facts(info)
+            if isinstance(failure.cause, CancelledError):
+                return closed_from_outside(info, facts, State.STOPPED, None)
+            return terminated(info, facts, str(failure.cause))
+        except ValidationError as error:
+            raise RunsError(
+                f"the result of {self._id} cannot be read ({error}): is it a Run of this version?"
+            ) from error
+
+    async def _last_facts(self, info: WorkflowExecutionInfo) -> RunStatus | RunResult | None:
+        """What is known of a workflow that closed without telling: its record, or what it answers still."""
+        store = await self._runs.store()
+        record = await asyncio.to_thread(store.get, f"runs/{self._id}/{info.execution.run_id}.json")
+        if record is not None:
+            return RunResult.model_validate_json(record)
+        try:
+            return await self._queried(info, timedelta(seconds=2))
+        except RunsError:
+            return None
+
+    async def _remembered(self) -> RunResult:
+        """The newest record in the store; raises UnknownRun."""
+        if not re.match(ID_PATTERN, self._id):
+            raise UnknownRun(f"there is no Run {self._id!r}: ids match {ID_PATTERN}")
+        store = await self._runs.store()
+        # Execution ids begin with a clock, so that the last one is the newest.
+        records = [key for key in await asyncio.to_thread(store.list, f"runs/{self._id}/") if key.endswith(".json")]
+        record = await asyncio.to_thread(store.get, records[-1]) if records else None
+        if record is None:
+            raise UnknownRun(f"there is no Run {self._id}: `temporal-runs list` shows those there are")
+        return RunResult.model_validate_json(record)
+
+    async def _close(self, execution_id: str) -> None:
+        """Returns when the workflow closes."""
+        with asking():
+            async for _ in self._workflow(execution_id).fetch_history_events(
+                wait_new_event=True, event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT
+            ):
+                return
+
+    async def _console_so_far(self) -> AsyncIterator[bytes]:
+        info = await self._described()
+        execution_id = info.execution.run_id if info else (await self._remembered()).execution_id
+        store = await self._runs.store()
+        keys = await asyncio.to_thread(store.list, f"console/{self._id}/{execution_id}/")
+        for attempt in sorted({int(key.split("/")[3]) for key in keys}):
+            reader, offset = ConsoleReader(store, self._id, execution_id, attempt), 0
+            while piece := await asyncio.to_thread(reader.read, offset):
+                offset += len(piece)
+                yield piece
+
+    async def _console_as_it_comes(self) -> AsyncIterator[bytes]:
+        status = await self.status()
+        store = await self._runs.store()
+        asked = time.monotonic()
+        attempt = 1
+
+        async def attempt_is_over() -> bool:
+            nonlocal status, asked
+            if not status.state.is_final and time.monotonic() - asked > 1:
+                asked = time.monotonic()
+                try:
+                    status = await self.status()
+                except (NoDispatcher, ServerUnavailable):
+                    return False
+            return status.state.is_final or status.attempt > attempt
+
+        while True:
+            reader = ConsoleReader(store, self._id, status.execution_id, attempt)
+            async for piece in reader.follow(is_over=attempt_is_over):
+                yield piece
+            # An end mark alone is not the end: an attempt that was given up may be followed by another.
+            while not await attempt_is_over():
+                if status.state in (State.FINISHING, State.STOPPING):
+                    return
+                await asyncio.sleep(POLL)
+            if attempt >= status.attempt:
+                return
+            attempt += 1
+
+
+class _Patience:
+    """Waits out troubles, until they have lasted too long."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def restore(self) -> None:
+        self._since = None
+
+    async def wait(self, trouble: RunsError) -> None:
+        """Waits a moment; raises the trouble when it has lasted for `PATIENCE` seconds."""
+        self._since = self._since or time.monotonic()
+        if time.monotonic() - self._since > PATIENCE:
+            raise trouble
+        await asyncio.sleep(1)
+
+
+def _news(status: RunStatus, told: list[StateChange]) -> Iterator[RunStatus]:
+    """A status for each state not told yet. A reset workflow shares its first states with what it was."""
+    known = 0
+    while known < min(len(told), len(status.history)) and told[known] == status.history[known]:
+        known += 1
+    for number in range(known + 1, len(status.history) + 1):
+        if number == len(status.history):
+            yield status
+            continue
+        # A state that has passed meanwhile knows nothing of the end.
+        yield status.model_copy(
+            update={
+                "state": status.history[number - 1].state,
+                "history": status.history[:number],
+                "reason": None,
+                "cause": None,
+                "results": None,
+                "output_commit": None,
+            }
+        )

@@ -1,0 +1,99 @@
+"""An engine that is not there, does not answer, or goes away in the middle."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from temporal_runs.engine import ContainerSpec, Engine, EngineUnavailable, Progress
+
+EngineAt = Callable[[str], Engine]
+CALLS: dict[str, Callable[[Engine, ContainerSpec], object]] = {
+    "ping": lambda engine, spec: engine.ping(),
+    "capacity": lambda engine, spec: engine.capacity(),
+    "create": lambda engine, spec: engine.create(spec),
+    "start": lambda engine, spec: engine.start(spec.name),
+    "state": lambda engine, spec: engine.state(spec.name),
+    "wait": lambda engine, spec: engine.wait(spec.name),
+    "signal": lambda engine, spec: engine.signal(spec.name, "TERM"),
+    "remove": lambda engine, spec: engine.remove(spec.name),
+    "containers": lambda engine, spec: engine.containers({}),
+    "console": lambda engine, spec: list(engine.console(spec.name, follow=True)),
+    "sample": lambda engine, spec: engine.sample(spec.name),
+    "find_image": lambda engine, spec: engine.find_image(spec.image),
+    "in_registry": lambda engine, spec: engine.in_registry("x:1"),
+    "pull": lambda engine, spec: engine.pull("x:1", print),
+    "push": lambda engine, spec: engine.push("x:1", print),
+    "build": lambda engine, spec: engine.build(spec.image, [], "x:1", print),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_nothing_listens(
+    engine_at: EngineAt, make_spec: Callable[..., ContainerSpec], tmp_path: Path, call: str
+) -> None:
+    spec = make_spec("true")
+    away = engine_at(f"unix://{tmp_path}/none.sock")
+    with pytest.raises(EngineUnavailable, match=r"none\.sock does not answer .*: is dockerd running"):
+        CALLS[call](away, spec)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x", "ssh://x@127.0.0.1:1"])
+def test_an_address_that_leads_nowhere(engine_at: EngineAt, address: str) -> None:
+    with pytest.raises(EngineUnavailable):
+        engine_at(address).ping()
+
+
+def test_an_engine_that_accepts_and_never_answers_is_away_after_five_seconds(
+    engine_at: EngineAt, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "silent.sock"))
+        silent.listen()
+        begun = time.monotonic()
+        with pytest.raises(EngineUnavailable):
+            engine_at(f"unix://{tmp_path}/silent.sock").ping()
+        assert 4 < time.monotonic() - begun < 8
+
+
+def test_it_comes_back(engine_at: EngineAt, tmp_path: Path) -> None:
+    path = tmp_path / "late.sock"
+    engine = engine_at(f"unix://{path}")
+    with pytest.raises(EngineUnavailable):
+        engine.ping()
+    path.symlink_to("/var/run/docker.sock")
+    engine.ping()
+    assert engine.capacity()
+
+
+def test_a_wait_that_is_cut_off_is_no_exit(engine_at: EngineAt, cable, started: Callable[..., str]) -> None:
+    name = started("sleep", "600")
+    engine = engine_at(f"unix://{cable.path}")
+    engine.ping()
+    # The engine has no sign for "now I wait": cut while it does, or before, it must be the same.
+    threading.Timer(0.3, cable.cut).start()
+    with pytest.raises(EngineUnavailable):
+        engine.wait(name)
+
+
+def test_a_console_that_is_cut_off_is_not_at_its_end(engine_at: EngineAt, cable, started: Callable[..., str]) -> None:
+    engine = engine_at(f"unix://{cable.path}")
+    console = engine.console(started("sh", "-c", "echo up; sleep 600"), follow=True)
+    assert next(console) == b"up\n"
+    cable.cut()
+    with pytest.raises(EngineUnavailable):
+        next(console)
+
+
+def test_a_build_that_is_cut_off_is_nobody_s_failure(engine_at: EngineAt, cable, small_image: str, tag: str) -> None:
+    engine = engine_at(f"unix://{cable.path}")
+
+    def cut(progress: Progress) -> None:
+        if progress.text.startswith("Step 2"):
+            cable.cut()
+
+    with pytest.raises(EngineUnavailable):
+        engine.build(small_image, ["RUN sleep 600"], tag, cut)
