@@ -29,7 +29,7 @@ from temporal_runs.handle import RunHandle
 from temporal_runs.outcome import RunDidNotSucceed, RunError, RunFailed, RunsError, RunStopped
 from temporal_runs.search_attributes import RUN_CAUSE, RUN_OWNER, RUN_PROJECT, RUN_STATE, RUN_TIER
 from temporal_runs.settings import Settings
-from temporal_runs.spec import ID_PATTERN, InvalidSpec, RunSpec
+from temporal_runs.spec import ID_PATTERN, RunSpec, check_id
 from temporal_runs.status import Model, State
 from temporal_runs.store import Store
 
@@ -89,8 +89,8 @@ class Runs:
     async def start(self, spec: RunSpec | Mapping[str, Any], *, id: str | None = None) -> RunHandle:
         """Starts a Run; an id that exists gives that Run. Raises InvalidSpec before anything is started."""
         spec = RunSpec.parse(spec if isinstance(spec, RunSpec) else dict(spec))
-        if id is not None and not re.match(ID_PATTERN, id):
-            raise InvalidSpec("id", f"should match {ID_PATTERN}, not {id!r}")
+        if id is not None:
+            check_id(id)
         run_id = id or new_run_id()
         with asking():
             try:
@@ -161,7 +161,7 @@ def _query(state: State | str | None, project: str | None) -> str:
             f"(RunState = 'Error' OR {lost})" if state == State.ERROR else f"RunState = '{State(state)}' AND NOT {lost}"
         )
     if project is not None:
-        if not re.match(ID_PATTERN, project):
+        if not re.fullmatch(ID_PATTERN, project):
             raise RunsError(f"{project!r} is not a project's name: it has to match {ID_PATTERN}")
         terms.append(f"RunProject = '{project}'")
     return " AND ".join(terms)

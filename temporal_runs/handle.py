@@ -207,7 +207,7 @@ class RunHandle:
 
     async def _remembered(self) -> RunResult:
         """The newest record in the store; raises UnknownRun."""
-        if not re.match(ID_PATTERN, self._id):
+        if not re.fullmatch(ID_PATTERN, self._id):
             raise UnknownRun(f"there is no Run {self._id!r}: ids match {ID_PATTERN}")
         store = await self._runs.store()
         # Execution ids begin with a clock, so that the last one is the newest.

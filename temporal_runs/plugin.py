@@ -36,7 +36,7 @@ class RunsPlugin(SimplePlugin):
         from temporal_runs.workflows.run import Run
 
         queueing = Queueing(store, tiers or {tier.name: tier for tier in DEFAULT_TIERS}) if store else None
-        super().__init__(
+        super().__init__(  # pyright: ignore[reportUnknownMemberType] - the SDK's own signature is loose
             "temporal-runs.RunsPlugin",
             data_converter=_with_pydantic,
             workflows=[Run],

@@ -41,6 +41,12 @@ class InvalidSpec(ValueError):
         self.field = field
 
 
+def check_id(run_id: str) -> None:
+    """Raises InvalidSpec for a run id that could not name files and containers."""
+    if not re.fullmatch(ID_PATTERN, run_id):
+        raise InvalidSpec("id", f"a Run's id should match {ID_PATTERN}, not {run_id!r}")
+
+
 class Environment(BaseModel):
     """The Docker image a command runs in: `image` as it is, or `base` with Dockerfile lines on top."""
 
@@ -94,7 +100,7 @@ class RunSpec(BaseModel):
         words = cast(list[object], command) if isinstance(command, list) else [command]
         if not words or not all(isinstance(word, str) for word in words) or not words[0]:
             raise ValueError("should be a list of strings (program, arguments) or a string for the shell")
-        return command
+        return words if isinstance(command, list) else command
 
     @model_validator(mode="after")
     def variables_of_the_contract_are_ours(self) -> Self:

@@ -4,14 +4,13 @@ Unit tests use none of it. Fixtures give a running system; nothing here is simul
 """
 
 import asyncio
-import contextlib
 import shutil
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import docker
 import pytest
@@ -24,6 +23,8 @@ from temporal_runs import search_attributes
 from temporal_runs.client import RunHandle, Runs
 from temporal_runs.settings import Settings
 from temporal_runs.store import Store
+
+Value = TypeVar("Value")
 
 IMAGE = "temporal-runs-test/busybox:1"
 """`FROM scratch` with Debian's busybox-static: 2 MB, made in half a second."""
@@ -111,6 +112,14 @@ async def server() -> AsyncIterator[WorkflowEnvironment]:
     ) as environment:
         await search_attributes.register(environment.client)
         yield environment
+
+
+async def eventually(look: Callable[[], Value | None], seconds: float = 60) -> Value:
+    """What `look` finds, as soon as it does: for what happens in another process, which tells nobody."""
+    async with asyncio.timeout(seconds):
+        while not (found := look()):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.1)
+        return found
 
 
 @dataclass

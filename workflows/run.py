@@ -10,7 +10,7 @@ from typing import Any, cast
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from temporal_runs.spec import InvalidSpec, RunSpec
+from temporal_runs.spec import InvalidSpec, RunSpec, check_id
 from temporal_runs.status import Cause, RunResult, RunStatus, State, Stop
 from temporal_runs.steps import (
     Assignment,
@@ -83,6 +83,7 @@ class Run:
         if self.life.stop:
             raise StopReceived
         try:
+            check_id(self.life.attempt.run_id)
             spec = RunSpec.parse(self.life.take_spec(given))
         except InvalidSpec as invalid:
             raise Fault(cause("invalid_spec", State.QUEUED, str(invalid), {"field": invalid.field})) from None

@@ -14,7 +14,7 @@ WIDTH, HEIGHT, MARGIN = 900, 600, 70
 def read() -> dict[str, list[dict[str, float]]]:
     """The complete measurements of each penguin, by species."""
     penguins = defaultdict(list)
-    with open("penguins.csv", newline="") as table:
+    with Path("penguins.csv").open(newline="") as table:
         for row in csv.DictReader(table):
             try:
                 penguins[row["species"]].append({measure: float(row[measure]) for measure in MEASURES})
@@ -24,7 +24,7 @@ def read() -> dict[str, list[dict[str, float]]]:
 
 
 def summarise(penguins: dict[str, list[dict[str, float]]]) -> None:
-    with open(RESULTS / "summary.csv", "w", newline="") as table:
+    with (RESULTS / "summary.csv").open("w", newline="") as table:
         writer = csv.writer(table)
         writer.writerow(["species", "count", *(f"{name} {measure}" for measure in MEASURES for name in ("mean", "sd"))])
         for species, measured in sorted(penguins.items()):

@@ -19,7 +19,7 @@ LINE_LENGTH = 2000
 """Characters of a line of output that are kept."""
 
 _STEP = re.compile(r"Step (\d+)/\d+ : (.*)")
-_ENGINE_SPEAKS = re.compile(r" ---> |Removing intermediate container [0-9a-f]{12}$")
+_ENGINE_SPEAKS = re.compile(r" ---> |Removing intermediate container [0-9a-f]{12}\s*$")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 """The builder paints what goes to stderr red."""
 
@@ -89,7 +89,11 @@ class _Build:
             raise self._failure(message["error"], message.get("errorDetail") or {})
         if aux := message.get("aux"):
             self.image = aux["ID"]
-        *lines, rest = (self._rest + message.get("stream", "")).split("\n")
+        text: str = message.get("stream", "")
+        if self._rest and (_STEP.match(text) or _ENGINE_SPEAKS.match(text)):
+            # The engine does not end a line that the instruction has not ended.
+            text = f"\n{text}"
+        *lines, rest = (self._rest + text).split("\n")
         for line in lines:
             self._line(line)
         self._rest = rest[:LINE_LENGTH]

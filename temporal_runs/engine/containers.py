@@ -5,6 +5,7 @@ that is not executable with 126, and a line "[FATAL tini (7)] exec NAME failed: 
 of signal n ends it with 128 + n; starting it succeeds in all three.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,10 +14,10 @@ from typing import Any
 
 import docker.types
 
-from ._connection import Connection, Refused
+from ._connection import TIMEOUT, Connection, Refused
 from ._times import parsed
 from .console import Console
-from .errors import ContainerMissing, EngineUnavailable, ImageNotFound, InvalidContainer
+from .errors import ContainerMissing, EngineError, EngineUnavailable, ImageNotFound, InvalidContainer
 
 LOG = {"Type": "local", "Config": {"max-size": "1g", "max-file": "2", "compress": "false"}}
 """Of the drivers that can be read back, `local` keeps bytes that are not UTF-8; the engine's default may be `none`."""
@@ -75,14 +76,12 @@ class Containers:
 
         Raises ImageNotFound, InvalidContainer.
         """
-        try:
-            self._connection.ask(lambda api: api.create_container_from_config(_config(spec, api), spec.name))
-        except ImageNotFound as error:
-            raise ImageNotFound(str(error), spec.image) from None
-        except Refused as error:
-            if error.status == 409 and "already in use" in str(error):
-                return
-            raise _invalid(error) from None
+        deadline = time.monotonic() + TIMEOUT
+        while not self._made(spec):
+            # The name is taken before the container is there: somebody else is making it, and may fail to.
+            if time.monotonic() > deadline:
+                raise EngineError(f"the name {spec.name} is taken, and there is no container of that name")
+            time.sleep(0.02)
 
     def start(self, name: str) -> None:
         """Starts a container; one that has ever been started is left alone, whatever has become of it.
@@ -156,6 +155,17 @@ class Containers:
         params = {"stdout": 1, "stderr": 1, "follow": int(follow)}
         return Console(self._connection, self._connection.stream("GET", "/containers/{0}/logs", name, params=params))
 
+    def _made(self, spec: ContainerSpec) -> bool:
+        try:
+            self._connection.ask(lambda api: api.create_container_from_config(_config(spec, api), spec.name))
+        except ImageNotFound as error:
+            raise ImageNotFound(str(error), spec.image) from None
+        except Refused as error:
+            if error.status == 409 and "already in use" in str(error):
+                return self.state(spec.name) is not None
+            raise _invalid(error) from None
+        return True
+
     def _wait(self, name: str, condition: str) -> None:
         response = self._connection.stream("POST", "/containers/{0}/wait", name, params={"condition": condition})
         if not list(self._connection.messages(response)):
@@ -190,6 +200,6 @@ def _config(spec: ContainerSpec, api: Any) -> Any:
     )
 
 
-def _invalid(error: Refused) -> Exception:
+def _invalid(error: Refused) -> EngineError:
     """The engine's own trouble (5xx) is none of the container's."""
     return InvalidContainer(str(error)) if error.status < 500 else error

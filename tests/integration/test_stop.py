@@ -1,13 +1,11 @@
 """A stop, in whatever state it comes."""
 
-import asyncio
-
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
 from temporal_runs.client import RunError, RunStopped
 from temporal_runs.status import State
-from tests.conftest import System
+from tests.conftest import System, eventually
 
 WAITS = "echo partial > out.txt; echo ready; while true; do sleep 0.05; done"
 
@@ -114,8 +112,6 @@ async def test_terminate_frees_everything_and_shows_as_error(system: System):
     assert error.value.result.cause.code == "terminated"
     attempt = f"recovered/{handle.id}/1"
     project = (await handle.status()).spec["project"]
-    async with asyncio.timeout(60):
-        while system.store.head(project, attempt) is None:
-            await asyncio.sleep(0.1)
-    assert system.files(project, system.store.head(project, attempt))["out.txt"] == b"partial\n"
+    saved = await eventually(lambda: system.store.head(project, attempt))
+    assert system.files(project, saved)["out.txt"] == b"partial\n"
     assert "out.txt" not in system.files(project)
