@@ -25,3 +25,4 @@ lint: setup ## ruff and pyright
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/pyright
+	@.venv/bin/python scripts/docs --check

@@ -1,6 +1,7 @@
 """`RunsPlugin`: takes Runs into another team's client, worker or replayer with `plugins=[RunsPlugin()]`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter, DefaultPayloadConverter
@@ -39,10 +40,15 @@ class RunsPlugin(SimplePlugin):
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - the SDK's own signature is loose
             "temporal-runs.RunsPlugin",
             data_converter=_with_pydantic,
-            workflows=[Run],
-            activities=[queueing.queue, queueing.record] if queueing else None,
+            workflows=_once(Run),
+            activities=_once(queueing.queue, queueing.record) if queueing else None,
             workflow_runner=_with_shared_modules,
         )
+
+
+def _once(*ours: Any) -> Callable[[Sequence[Any] | None], Sequence[Any]]:
+    """Adds ours to what a worker has: a plugin of its client reaches it too, and may be given to both."""
+    return lambda theirs: [*(theirs or ()), *(one for one in ours if one not in (theirs or ()))]
 
 
 def _with_pydantic(converter: DataConverter | None) -> DataConverter:

@@ -31,8 +31,9 @@ class Nightly:
         return result.output_commit or ""
 
 
-async def work(client: Client, plugin: RunsPlugin) -> None:
-    await Worker(client, task_queue=TASK_QUEUE, workflows=[Nightly], plugins=[plugin]).run()
+async def work(client: Client) -> None:
+    """Their worker as it was: the client's plugin brings Runs into it."""
+    await Worker(client, task_queue=TASK_QUEUE, workflows=[Nightly]).run()
 
 
 async def main() -> None:
@@ -41,7 +42,8 @@ async def main() -> None:
     from temporal_runs.store import Store
 
     settings = Settings.load()
-    await work(await connect(settings), RunsPlugin(Store.open(settings.store_url), settings.tier_table))
+    plugin = RunsPlugin(Store.open(settings.store_url), settings.tier_table)
+    await work(await connect(settings, plugins=[plugin]))
 
 
 if __name__ == "__main__":

@@ -154,7 +154,8 @@ def says_disk_full(text: str) -> bool:
 
 def _ping(client: Any) -> Any:
     response = client.get(client._url("/_ping", versioned_api=False), timeout=PING_TIMEOUT)
-    client._raise_for_status(response)
+    # Not docker-py's own: an engine that cannot even do this is away.
+    response.raise_for_status()
     return response
 
 

@@ -152,8 +152,7 @@ class Containers:
 
     def console(self, name: str, *, follow: bool) -> Console:
         """What a container has printed, from its first byte; with `follow` until it ends. Raises ContainerMissing."""
-        params = {"stdout": 1, "stderr": 1, "follow": int(follow)}
-        return Console(self._connection, self._connection.stream("GET", "/containers/{0}/logs", name, params=params))
+        return Console(self._connection, name, follow=follow)
 
     def _made(self, spec: ContainerSpec) -> bool:
         try:

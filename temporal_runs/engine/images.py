@@ -125,6 +125,7 @@ class Images:
         api = self._connection.api
         auth = cast(Any, docker.auth)  # not typed
         try:
+            api.reload_config()  # somebody may have logged in since
             registry, _ = auth.resolve_repository_name(split_reference(reference)[0])
             header = auth.get_config_header(api, registry)
         except docker.errors.InvalidRepository:

@@ -16,7 +16,7 @@ async def nightly(system: System):
     """Their worker, on a client of theirs, with nothing of ours but the plugin."""
     plugin = RunsPlugin(system.store, system.settings.tier_table)
     theirs = await Client.connect(system.client.service_client.config.target_host, plugins=[plugin])
-    working = asyncio.create_task(work(theirs, plugin))
+    working = asyncio.create_task(work(theirs))
     yield theirs
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)

@@ -45,10 +45,15 @@ def small_image(engine: Engine) -> Iterator[str]:
             tar.addfile(folder)
     name = f"engine-test-{uuid.uuid4().hex[:8]}"
     docker.from_env().api.import_image_from_data(
-        archive.getvalue(), repository=name, tag="1", changes=["ENV PATH=/bin", "ENTRYPOINT /bin/true"]
+        archive.getvalue(),
+        repository=name,
+        tag="1",
+        changes=["ENV PATH=/bin", "ENTRYPOINT /bin/true", f"LABEL {name}=1"],
     )
     yield f"{name}:1"
     engine.remove_image(f"{name}:1")
+    # The layers that builds on it have left in the builder's cache.
+    docker.from_env().images.prune(filters={"dangling": True, "label": name})
 
 
 @pytest.fixture

