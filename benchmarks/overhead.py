@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +61,7 @@ def raw(engine: Engine, image: str, folder: Path) -> None:
 
 
 @contextmanager
-def process(*arguments: str, environment: dict[str, str]) -> Iterator[None]:
+def process(*arguments: str, environment: dict[str, str]) -> Generator[None]:
     """A process of ours, ended with the block."""
     command = [str(Path(sys.executable).parent / "temporal-runs"), *arguments]
     running = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
@@ -134,7 +134,8 @@ async def measure(client: Client, settings: Settings, rounds: int, at_once: int)
     await phases(client, ids)
 
     def all_raw(pool: ThreadPoolExecutor) -> None:
-        list(pool.map(lambda _: timed_raw(), range(at_once)))
+        for container in [pool.submit(timed_raw) for _ in range(at_once)]:
+            container.result()
 
     ours_rates: list[float] = []
     baseline_rates: list[float] = []

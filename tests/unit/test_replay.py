@@ -15,7 +15,10 @@ def test_every_outcome_is_recorded():
     assert {"succeeded", "failed", "error", "stopped", "cancelled"} <= {path.stem for path in HISTORIES}
 
 
-@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
-async def test_a_recorded_history_replays(path: Path):
-    history = WorkflowHistory.from_json("recorded", path.read_text())
+@pytest.fixture(params=HISTORIES, ids=lambda path: path.stem)
+def history(request: pytest.FixtureRequest) -> WorkflowHistory:
+    return WorkflowHistory.from_json("recorded", request.param.read_text())
+
+
+async def test_a_recorded_history_replays(history: WorkflowHistory):
     await Replayer(workflows=[], plugins=[RunsPlugin()]).replay_workflow(history)
