@@ -1,0 +1,195 @@
+"""`docker-compose.temporal.yml` for real: one command brings it up, Runs go through it, a killed server loses nothing."""
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+import pytest_asyncio
+
+from temporal_runs.client import RunHandle, Runs
+from temporal_runs.connection import connect
+from temporal_runs.settings import Settings
+from temporal_runs.status import State
+from temporal_runs.store import Store
+from tests.conftest import System, eventually
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ("TEMPORAL_PORT", "TEMPORAL_UI_PORT", "REGISTRY_PORT")
+WORKING = ("temporal", "registry", "dispatcher", "executor")
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+
+
+@dataclass
+class Composed:
+    """One project of docker-compose's, and the engine it is on."""
+
+    name: str
+    home: Path
+    environment: dict[str, str]
+    engine: docker.DockerClient
+
+    def compose(self, *arguments: str) -> None:
+        command = ["docker-compose", "-f", str(ROOT / "docker-compose.temporal.yml"), "-p", self.name, *arguments]
+        done = subprocess.run(command, env={**os.environ, **self.environment}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def container(self, service: str) -> Any:
+        labels = [f"com.docker.compose.project={self.name}", f"com.docker.compose.service={service}"]
+        (found,) = self.engine.containers.list(all=True, filters={"label": labels})
+        return found
+
+    def is_healthy(self, service: str) -> bool:
+        return self.container(service).attrs["State"].get("Health", {}).get("Status") == "healthy"
+
+    def commands(self) -> list[Any]:
+        """The containers of Runs' commands."""
+        label = f"temporal-runs.executor={self.home / 'executors' / 'executor-1'}"
+        return self.engine.containers.list(all=True, filters={"label": label})
+
+    def left(self) -> list[Any]:
+        """All that the project has on the machine."""
+        mine = {"filters": {"label": f"com.docker.compose.project={self.name}"}}
+        kinds = (self.engine.networks, self.engine.volumes)
+        return [*self.engine.containers.list(all=True, **mine), *(one for kind in kinds for one in kind.list(**mine))]
+
+
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
+    """The system, up; down with its volumes afterwards, and nothing left."""
+    if not shutil.which("docker-compose"):
+        subprocess.run("apt-get update -q && apt-get install -q -y --no-install-recommends docker-compose", shell=True)
+    if not shutil.which("docker-compose"):
+        pytest.skip("there is no docker-compose, and Debian's cannot be installed here")
+    name = f"runs-test-{uuid.uuid4().hex[:8]}"
+    home = tmp_path_factory.mktemp("compose")
+    environment = {variable: str(port) for variable, port in zip(PUBLISHED, _free_ports(), strict=True)}
+    environment |= {"TEMPORAL_RUNS_HOME": str(home), "TEMPORAL_RUNS_IMAGE": f"{name}:latest"}
+    made = subprocess.run([ROOT / "scripts/offline-images"], env={**os.environ, **environment}, capture_output=True)
+    assert made.returncode == 0, made.stderr.decode()
+    composed = Composed(name, home, environment, docker.from_env())
+    try:
+        composed.compose("up", "-d")
+        yield composed
+    finally:
+        composed.compose("down", "-v", "--remove-orphans")
+        pushed = f"127.0.0.1:{environment['REGISTRY_PORT']}/temporal-runs/environment"
+        for image in composed.engine.images.list(name=pushed):
+            for tag in image.tags:
+                composed.engine.images.remove(tag)
+        composed.engine.images.remove(f"{name}:latest")
+    assert composed.left() == []
+    assert composed.commands() == []
+
+
+@pytest_asyncio.fixture(scope="module")
+async def user(composed: Composed, image: str) -> AsyncIterator[System]:
+    """What somebody on the host needs, with everything healthy."""
+    await eventually(lambda: all(map(composed.is_healthy, WORKING)), 120)
+    settings = Settings(home=composed.home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{composed.environment['TEMPORAL_PORT']}")
+        client = await connect(settings)
+        yield System(client, settings, Runs(client, settings), Store.open(settings.store_url), image, "executor-1")
+
+
+async def test_a_run_goes_through_and_its_built_environment_is_in_the_registry(composed: Composed, user: System):
+    project = user.project()
+    environment = {"base": user.image, "instructions": [f"RUN echo {uuid.uuid4().hex} > /greeting"]}
+    command = "cat /greeting > greeting; echo done"
+    handle = await user.start(command, project=project, tier="small", environment=environment)
+    result = await handle.result()
+    assert result.executor == "executor-1"
+    assert State.BUILDING in [change.state for change in result.history]
+    assert await user.console(handle) == b"done\n"
+    assert user.files(project)["greeting"].strip().decode() in environment["instructions"][0]
+    # Named by a digest: the registry has it, and gives it to a machine that has not.
+    registry = f"127.0.0.1:{composed.environment['REGISTRY_PORT']}"
+    assert result.image.startswith(f"{registry}/temporal-runs/environment@sha256:")
+    for tag in composed.engine.images.get(result.image).tags:
+        composed.engine.images.remove(tag)
+    pulled = await user.start(command, project=project, tier="small", environment=environment)
+    states = [change.state for change in (await pulled.result()).history]
+    assert State.PULLING in states
+    assert State.BUILDING not in states
+
+
+async def test_a_killed_server_loses_nothing(composed: Composed, user: System):
+    before = await user.start("echo before", tier="small")
+    await before.result()
+    project = user.project()
+    waits = "echo started >> starts; echo begun; until [ -e /tmp/go ]; do sleep 0.1; done; echo ended"
+    handle = await user.start(waits, project=project, tier="small")
+    await _runs(handle)
+
+    # Its process dies: it is started again by nobody but the engine.
+    composed.engine.containers.run(
+        user.image, ["kill", "-9", str(composed.container("temporal").attrs["State"]["Pid"])],
+        pid_mode="host", privileged=True, remove=True,
+    )  # fmt: skip
+    await eventually(lambda: composed.container("temporal").attrs["RestartCount"] == 1)
+    await eventually(lambda: composed.is_healthy("temporal"))
+    assert (await handle.status()).state == State.RUNNING
+
+    # Killed by hand, it stays away until it is started by hand; meanwhile the command ends.
+    composed.container("temporal").kill()
+    (command,) = composed.commands()
+    assert command.exec_run(["touch", "/tmp/go"]).exit_code == 0
+    await asyncio.sleep(5)
+    composed.compose("start", "temporal")
+
+    result = await handle.result()
+    assert result.attempt == 1
+    assert user.files(project)["starts"] == b"started\n"
+    assert await user.console(handle) == b"begun\nended\n"
+    assert {before.id, handle.id} <= {run.run_id for run in await user.runs.list()}
+    assert await user.console(before) == b"before\n"
+    # Both are well again, and take the next Run in.
+    await (await user.start("true", tier="small")).result()
+    await eventually(lambda: all(map(composed.is_healthy, WORKING)), 120)
+
+
+async def test_nothing_is_reachable_from_elsewhere_and_only_the_executor_has_the_engine(
+    composed: Composed, user: System
+):
+    containers = {service: composed.container(service).attrs for service in (*WORKING, "setup", "retention")}
+    published = [
+        binding["HostIp"]
+        for container in containers.values()
+        for bindings in (container["HostConfig"]["PortBindings"] or {}).values()
+        for binding in bindings
+    ]
+    assert published == ["127.0.0.1"] * 3
+    with_socket = [
+        service
+        for service, container in containers.items()
+        if any(mount["Destination"].endswith("docker.sock") for mount in container["Mounts"])
+    ]
+    assert with_socket == ["executor"]
+    assert [containers[service]["State"]["ExitCode"] for service in ("setup", "retention")] == [0, 0]
+
+
+async def _runs(handle: RunHandle) -> None:
+    async for status in handle.watch():
+        if status.state == State.RUNNING:
+            return
+    raise AssertionError(f"{handle} never ran")
+
+
+def _free_ports() -> list[int]:
+    probes = [socket.socket() for _ in PUBLISHED]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports

@@ -1,0 +1,91 @@
+"""Any process is killed during a Run: its command executes once, its console is whole, its results come back."""
+
+import pytest
+
+from temporal_runs.client import RunError, RunFailed, RunStopped
+from temporal_runs.status import State
+from tests.conftest import eventually
+from tests.faults.conftest import Fleet
+
+
+async def test_an_executor_is_killed_and_comes_back(fleet: Fleet):
+    project = fleet.project()
+    handle = await fleet.started("seq 1 1000", project=project)
+    fleet.executor.kill()
+    fleet.executor.start()
+    (fleet.workspace() / "go").touch()
+    result = await handle.result()
+    assert fleet.files(project)["starts"] == b"started\n"
+    assert await fleet.console(handle) == b"begun\n" + b"".join(b"%d\n" % n for n in range(1, 1001))
+    assert result.attempt == 1
+
+
+async def test_a_command_that_fails_while_its_executor_is_away(fleet: Fleet):
+    project = fleet.project()
+    handle = await fleet.started("echo gone on; exit 3", project=project)
+    fleet.executor.kill()
+    (fleet.workspace() / "go").touch()
+    fleet.executor.start()
+    with pytest.raises(RunFailed) as failure:
+        await handle.result()
+    assert failure.value.result.exit_code == 3
+    assert fleet.files(project)["starts"] == b"started\n"
+    assert await fleet.console(handle) == b"begun\ngone on\n"
+
+
+async def test_a_stop_while_its_executor_is_away(fleet: Fleet):
+    project = fleet.project()
+    handle = await fleet.started("true", project=project, stop_grace=1)
+    fleet.executor.kill()
+    await handle.stop()
+    fleet.executor.start()
+    with pytest.raises(RunStopped):
+        await handle.result()
+    assert fleet.files(project)["starts"] == b"started\n"
+
+
+async def test_an_executor_that_stays_away_is_lost_and_its_results_are_recovered(fleet: Fleet):
+    project = fleet.project()
+    handle = await fleet.started("true", project=project)
+    fleet.executor.kill()
+    with pytest.raises(RunError) as error:
+        await handle.result()
+    assert error.value.result.cause.code == "executor_lost"
+    fleet.executor.start()
+    saved = await eventually(lambda: fleet.store.head(project, f"recovered/{handle.id}/1"))
+    assert fleet.files(project, saved)["starts"] == b"started\n"
+    assert "starts" not in fleet.files(project)
+
+
+async def test_the_server_is_killed_and_comes_back(fleet: Fleet):
+    import json
+    import os
+    import signal
+
+    project = fleet.project()
+    handle = await fleet.started("echo done", project=project)
+    pid = int((fleet.settings.home / "temporal" / "server.pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+    (fleet.workspace() / "go").touch()
+    result = await handle.result()
+    assert result.state is State.SUCCEEDED
+    assert fleet.files(project)["starts"] == b"started\n"
+    assert json.loads(fleet.store.get(f"console/{handle.id}/{result.execution_id}/1/end")) == {"bytes": 11}
+
+
+async def test_the_dispatcher_is_killed_and_comes_back(fleet: Fleet):
+    handle = await fleet.started("true")
+    fleet.dispatcher.kill()
+    (fleet.workspace() / "go").touch()
+    fleet.dispatcher.start()
+    assert (await handle.result()).state is State.SUCCEEDED
+
+
+async def test_a_second_executor_of_the_same_name_is_refused(fleet: Fleet):
+    await fleet.started("true")
+    second = fleet.executor
+    first = second._running
+    second.start()
+    assert second._running.wait(30) == 2
+    second._running = first
+    (fleet.workspace() / "go").touch()
