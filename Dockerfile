@@ -4,6 +4,7 @@ ARG BASE=python:3.11-slim-bookworm
 ARG BUILDER=$BASE
 
 FROM $BUILDER AS build
+LABEL temporal-runs.stage=build
 COPY . /source
 RUN python3 -m venv /opt/temporal-runs && \
     /opt/temporal-runs/bin/python -m pip install --no-cache-dir --disable-pip-version-check /source && \

@@ -22,7 +22,7 @@ faults: setup ## the long faults
 	@.venv/bin/python -m pytest tests/faults -m long
 
 lint: setup ## ruff and pyright
-	@.venv/bin/ruff check .
+	@.venv/bin/ruff check --no-cache .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/pyright
 	@.venv/bin/python scripts/docs --check

@@ -93,5 +93,5 @@ class Attendants:
 
 async def _heartbeat(attendance: Attendance) -> None:
     while True:
-        activity.heartbeat(attendance.progress)
         await asyncio.sleep(HEARTBEAT_SECONDS)
+        activity.heartbeat(attendance.progress)

@@ -4,11 +4,11 @@ import asyncio
 from collections import defaultdict
 
 import structlog
-from temporal_runs.engine import Engine, Progress, RegistryUnavailable
 from temporalio import activity
 
 from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.images import built_reference, on_machine, pinned
+from temporal_runs.engine import Engine, Progress, RegistryUnavailable
 from temporal_runs.spec import Environment
 from temporal_runs.steps import Assignment, Image, ImageSearch
 

@@ -8,10 +8,10 @@ import asyncio
 import contextlib
 
 import structlog
-from temporal_runs.engine import ContainerMissing, Engine
 
 from temporal_runs.activities.leases import Holding
 from temporal_runs.console import ConsoleReader, ConsoleWriter
+from temporal_runs.engine import ContainerMissing, Engine
 from temporal_runs.store import Store, StoreError
 
 log = structlog.get_logger()

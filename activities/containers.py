@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from temporal_runs.engine import ContainerSpec
-
 from temporal_runs.activities.faults import fault
+from temporal_runs.engine import ContainerSpec
 from temporal_runs.steps import Assignment, Order
 
 WORKING_DIRECTORY = "/mnt"

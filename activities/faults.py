@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from temporalio.exceptions import ApplicationError
+
 from temporal_runs.engine import (
     BuildFailed,
     EngineError,
@@ -14,8 +16,6 @@ from temporal_runs.engine import (
     InvalidContainer,
     RegistryUnavailable,
 )
-from temporalio.exceptions import ApplicationError
-
 from temporal_runs.store import StoreCorrupt, StoreError, StoreUnavailable, UnknownProject, UnknownRevision
 from temporal_runs.workflows.causes import CAUSES
 

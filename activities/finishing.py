@@ -6,13 +6,13 @@ again makes one commit and gives the same answer.
 
 import shutil
 
-from temporal_runs.engine import Engine
 from temporalio import activity
 
 from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.capture import Capture
 from temporal_runs.activities.leases import Holding, Leases
 from temporal_runs.activities.preparing import FILES, INDEX
+from temporal_runs.engine import Engine
 from temporal_runs.status import Results
 from temporal_runs.steps import Assignment, Completion, Finished
 from temporal_runs.store import Index, Landed, Store

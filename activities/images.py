@@ -1,8 +1,8 @@
 """Which image an environment means: its reference, and the one that is on the machine."""
 
 from blake3 import blake3
-from temporal_runs.engine import Engine, ImageInfo
 
+from temporal_runs.engine import Engine, ImageInfo
 from temporal_runs.spec import Environment
 from temporal_runs.steps import Image
 

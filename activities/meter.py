@@ -3,7 +3,6 @@
 import asyncio
 
 from temporal_runs.engine import Engine, EngineError
-
 from temporal_runs.status import Usage
 
 

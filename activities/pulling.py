@@ -3,11 +3,11 @@
 import asyncio
 from collections import defaultdict
 
-from temporal_runs.engine import Engine, Progress
 from temporalio import activity
 
 from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.images import built_reference, on_machine, pinned
+from temporal_runs.engine import Engine, Progress
 from temporal_runs.spec import Environment
 from temporal_runs.steps import Assignment, Image
 

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
-from temporal_runs.engine import Engine, EngineError
 from temporalio import activity
 
 from temporal_runs.activities.attending import Attendance, Attendants
@@ -19,6 +18,7 @@ from temporal_runs.activities.command import Command, engine_answers
 from temporal_runs.activities.containers import container_for, read_secrets
 from temporal_runs.activities.leases import Holding, Leases
 from temporal_runs.activities.meter import Meter
+from temporal_runs.engine import Engine, EngineError
 from temporal_runs.spec import RunSpec
 from temporal_runs.steps import Assignment, EndedBy, Exit, Order
 from temporal_runs.store import Store, StoreError

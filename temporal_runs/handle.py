@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
-from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest, DescribeWorkflowExecutionResponse
 from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,
@@ -30,6 +30,7 @@ from temporal_runs.outcome import (
     succeeded,
     terminated,
 )
+from temporal_runs.progress import joined
 from temporal_runs.spec import ID_PATTERN
 from temporal_runs.status import RunResult, RunStatus, State, StateChange
 
@@ -62,12 +63,15 @@ class RunHandle:
 
     async def status(self) -> RunStatus:
         """All that is known of the Run now."""
-        info = await self._described()
-        if info is None:
+        description = await self._description()
+        if description is None:
             return as_status(await self._remembered())
-        if info.status in OPEN:
-            return await self._queried(info, ANSWER_WITHIN)
-        return as_status(await self._outcome(info))
+        info = description.workflow_execution_info
+        if info.status not in OPEN:
+            return as_status(await self._outcome(info))
+        status = await self._queried(info, ANSWER_WITHIN)
+        with asking():
+            return await joined(self._runs.client, status, description)
 
     async def watch(self) -> AsyncIterator[RunStatus]:
         """The Run's states as they happen: each once, in order, from the first to the final one.
@@ -147,6 +151,10 @@ class RunHandle:
 
     async def _described(self) -> WorkflowExecutionInfo | None:
         """What Temporal says of the workflow; None when it knows none of this id."""
+        description = await self._description()
+        return description and description.workflow_execution_info
+
+    async def _description(self) -> DescribeWorkflowExecutionResponse | None:
         request = DescribeWorkflowExecutionRequest(
             namespace=self._runs.client.namespace, execution=WorkflowExecution(workflow_id=self._id)
         )
@@ -160,7 +168,7 @@ class RunHandle:
         info = answer.workflow_execution_info
         if info.type.name != "Run":
             raise UnknownRun(f"{self._id} is a workflow of the type {info.type.name}, not a Run")
-        return info
+        return answer
 
     async def _queried(self, info: WorkflowExecutionInfo, within: timedelta) -> RunStatus:
         try:

@@ -85,10 +85,12 @@ class Usage(Model):
 
 
 class Queue(Model):
-    """A waiting Run's place; joined by client and CLI, since it needs I/O."""
+    """A waiting Run's place."""
 
-    position: int | None = None
-    executors: int | None = None
+    position: int
+    """1 is the next"""
+    executors: int
+    """how many serve its tier"""
 
 
 class Stop(Model):
@@ -125,9 +127,12 @@ class RunFacts(Model):
 
 
 class RunStatus(RunFacts):
-    """The answer of the `status` query."""
+    """The answer of the `status` query. The workflow leaves its own fields empty: they need I/O, clients join them."""
 
     queue: Queue | None = None
+    """while it waits in its tier's queue"""
+    progress: dict[str, Any] | None = None
+    """what the phase under way last said of itself: files, bytes, build steps, layers, last lines, usage"""
 
 
 class RunResult(RunFacts):

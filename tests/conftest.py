@@ -4,10 +4,12 @@ Unit tests use none of it. Fixtures give a running system; nothing here is simul
 """
 
 import asyncio
+import io
 import shutil
 import sys
+import tarfile
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +30,8 @@ Value = TypeVar("Value")
 
 IMAGE = "temporal-runs-test/busybox:1"
 """`FROM scratch` with Debian's busybox-static: 2 MB, made in half a second."""
+
+APPLETS = "sh true sleep cat echo tail kill ls id env mkdir rm ln mkfifo seq head touch printf test"
 
 TIERS = """
 [tiny]
@@ -58,35 +62,12 @@ def image() -> str:
     try:
         engine.images.get(IMAGE)
     except docker.errors.ImageNotFound:
-        import io
-        import tarfile
-
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
             busybox = shutil.which("busybox")
             assert busybox, "tests need Debian's busybox-static: scripts/setup installs it"
             tar.add(busybox, "bin/busybox")
-            for name in (
-                "sh",
-                "true",
-                "sleep",
-                "cat",
-                "echo",
-                "tail",
-                "kill",
-                "ls",
-                "id",
-                "env",
-                "mkdir",
-                "rm",
-                "ln",
-                "mkfifo",
-                "seq",
-                "head",
-                "touch",
-                "printf",
-                "test",
-            ):
+            for name in APPLETS.split():
                 link = tarfile.TarInfo(f"bin/{name}")
                 link.type, link.linkname = tarfile.SYMTYPE, "busybox"
                 tar.addfile(link)
@@ -114,12 +95,16 @@ async def server() -> AsyncIterator[WorkflowEnvironment]:
         yield environment
 
 
-async def eventually(look: Callable[[], Value | None], seconds: float = 60) -> Value:
+async def eventually(look: Callable[[], Awaitable[Value | None] | Value | None], seconds: float = 60) -> Value:
     """What `look` finds, as soon as it does: for what happens in another process, which tells nobody."""
     async with asyncio.timeout(seconds):
-        while not (found := look()):  # noqa: ASYNC110 - nobody tells
+        while True:
+            found = look()
+            if isinstance(found, Awaitable):
+                found = await found
+            if found:
+                return found
             await asyncio.sleep(0.1)
-        return found
 
 
 @dataclass

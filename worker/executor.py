@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import structlog
-from temporal_runs.engine import Engine
 from temporalio.client import Client
 from temporalio.worker import FixedSizeSlotSupplier, Worker, WorkerTuner
 
@@ -19,6 +18,7 @@ from temporal_runs.activities.preparing import Preparing
 from temporal_runs.activities.pulling import Pulling
 from temporal_runs.activities.running import Running
 from temporal_runs.activities.scheduling import Scheduling
+from temporal_runs.engine import Engine
 from temporal_runs.settings import Settings
 from temporal_runs.steps import Tier
 from temporal_runs.store import Store

@@ -9,12 +9,12 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from temporal_runs.engine import Engine, EngineError
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_runs.activities.finishing import Finishing
 from temporal_runs.activities.leases import Holding
+from temporal_runs.engine import Engine, EngineError
 from temporal_runs.store import StoreError
 from temporal_runs.worker.ledger import Ledger
 

@@ -18,6 +18,7 @@ class Life:
         info = workflow.info()
         self.attempt = Attempt(run_id=info.workflow_id, execution_id=info.run_id)
         self.history = [StateChange(state=State.QUEUED, at=info.start_time)]
+        self._published: State | None = None
         self.given_spec: dict[str, Any] | None = None
         self.reason: str | None = "is being checked"
         self.executor: str | None = None
@@ -42,6 +43,7 @@ class Life:
     def begin(self, spec: RunSpec) -> None:
         """Makes a valid spec known, and the Run findable by it."""
         self.given_spec = spec.model_dump(mode="json", exclude_none=True)
+        self._published = State.QUEUED
         workflow.upsert_search_attributes(
             [
                 search_attributes.RUN_STATE.value_set(State.QUEUED),
@@ -58,8 +60,15 @@ class Life:
         check_transition(self.state, state)
         self.history.append(StateChange(state=state, at=workflow.now()))
         self.reason = reason
-        updates = [search_attributes.RUN_STATE.value_set(state)]
-        if state.is_final and self.cause:
+
+    def publish(self) -> None:
+        """Makes the state findable. Called before each wait, not in each state: of the states that are entered at once
+        only the last could ever be found, and each update costs the server a write."""
+        if self._published is self.state:
+            return
+        self._published = self.state
+        updates = [search_attributes.RUN_STATE.value_set(self.state)]
+        if self.state.is_final and self.cause:
             updates.append(search_attributes.RUN_CAUSE.value_set(self.cause.code))
         workflow.upsert_search_attributes(updates)
 

@@ -146,6 +146,7 @@ class Phases:
 
     async def record(self, result: RunResult) -> None:
         """Keeps the final status beyond Temporal's retention; a Run's outcome never depends on it."""
+        self._life.publish()
         try:
             await workflow.execute_local_activity(
                 "record",
@@ -196,6 +197,7 @@ class Phases:
     ) -> Result:
         if stoppable and self._life.stop:
             raise StopReceived
+        self._life.publish()
         activity = workflow.start_activity(
             name,
             argument,

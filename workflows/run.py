@@ -206,6 +206,7 @@ class Run:
         elif self.life.stop is None:
             self.life.stop = stop
             self.life.enter(State.STOP_REQUESTED, stop.reason or "somebody asked for it")
+            self.life.publish()
             self.phases.stop()
         elif not stop.commit_results:
             self.life.stop = self.life.stop.model_copy(update={"commit_results": False})

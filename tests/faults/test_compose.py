@@ -1,4 +1,4 @@
-"""`docker-compose.temporal.yml` for real: one command brings it up, Runs go through it, a killed server loses nothing."""
+"""`docker-compose.temporal.yml`: one command brings it up, Runs go through it, a killed server loses nothing."""
 
 import asyncio
 import os
@@ -82,13 +82,16 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
         yield composed
     finally:
         composed.compose("down", "-v", "--remove-orphans")
+        commands = composed.commands()
+        for command in commands:
+            command.remove(force=True)
         pushed = f"127.0.0.1:{environment['REGISTRY_PORT']}/temporal-runs/environment"
         for image in composed.engine.images.list(name=pushed):
             for tag in image.tags:
                 composed.engine.images.remove(tag)
         composed.engine.images.remove(f"{name}:latest")
     assert composed.left() == []
-    assert composed.commands() == []
+    assert commands == []
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -132,10 +135,8 @@ async def test_a_killed_server_loses_nothing(composed: Composed, user: System):
     await _runs(handle)
 
     # Its process dies: it is started again by nobody but the engine.
-    composed.engine.containers.run(
-        user.image, ["kill", "-9", str(composed.container("temporal").attrs["State"]["Pid"])],
-        pid_mode="host", privileged=True, remove=True,
-    )  # fmt: skip
+    pid = composed.container("temporal").attrs["State"]["Pid"]
+    composed.engine.containers.run(user.image, ["kill", "-9", str(pid)], pid_mode="host", remove=True)
     await eventually(lambda: composed.container("temporal").attrs["RestartCount"] == 1)
     await eventually(lambda: composed.is_healthy("temporal"))
     assert (await handle.status()).state == State.RUNNING

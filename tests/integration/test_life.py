@@ -6,7 +6,7 @@ import pytest
 
 from temporal_runs.client import RunFailed, RunStopped
 from temporal_runs.status import State
-from tests.conftest import System
+from tests.conftest import System, eventually
 
 
 def states(facts) -> list[State]:
@@ -162,6 +162,32 @@ async def test_the_final_status_is_kept_in_the_store(system: System):
     result = await handle.result()
     record = system.store.get(f"runs/{handle.id}/{result.execution_id}.json")
     assert type(result).model_validate_json(record) == result
+
+
+async def test_a_waiting_run_knows_its_place(system: System):
+    first = await system.start("true", tier="huge")
+    second = await system.start("true", tier="huge")
+    urgent = await system.start("true", tier="huge", priority=1)
+
+    async def all_know_theirs() -> bool:
+        queues = [(await handle.status()).queue for handle in (first, second, urgent)]
+        return [queue and queue.position for queue in queues] == [2, 3, 1]
+
+    # Temporal's visibility follows its Runs by a moment.
+    await eventually(all_know_theirs)
+    assert (await first.status()).queue.executors == 0
+    for handle in (first, second, urgent):
+        await handle.stop()
+
+
+async def test_status_shows_what_a_running_command_last_printed(system: System):
+    handle = await system.start("echo ready; while true; do sleep 0.05; done", stop_grace=0)
+
+    async def last_lines() -> bool:
+        return ((await handle.status()).progress or {}).get("last_lines") == "ready"
+
+    await eventually(last_lines)
+    await handle.stop()
 
 
 async def test_runs_wait_for_room_and_all_get_it(system: System):
