@@ -17,7 +17,7 @@ class Life:
     def __init__(self) -> None:
         info = workflow.info()
         self.attempt = Attempt(run_id=info.workflow_id, execution_id=info.run_id)
-        self.history = [StateChange(state=State.QUEUED, at=info.start_time)]
+        self.history = [StateChange(state=State.QUEUED, at=info.workflow_start_time)]
         self._published: State | None = None
         self.given_spec: dict[str, Any] | None = None
         self.reason: str | None = "is being checked"
