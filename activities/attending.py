@@ -78,8 +78,7 @@ class Attendants:
         try:
             holding = self._leases.confirm(assignment)
         except KeyError:
-            message = f"executor {assignment.lease.executor} does not hold a place for {assignment.attempt.run_id}"
-            raise fault("executor_lost", message, final=True, host=self._host) from None
+            raise fault("executor_lost", "came back and knows nothing of this Run", final=True) from None
         attendance = Attendance(holding)
         beating = asyncio.create_task(_heartbeat(attendance))
         try:

@@ -26,6 +26,11 @@ class Holding(Model):
     def container(self) -> str:
         return f"run-{self.request.attempt.key}"
 
+    @property
+    def is_fenced(self) -> bool:
+        """True where another executor may execute the command anew, once this lease has run out."""
+        return self.assignment is not None and self.assignment.inputs.spec.on_executor_lost == "restart"
+
 
 class Leases(Protocol):
     """What activities need of the ledger. Every change is on disk when its method returns."""
@@ -42,4 +47,16 @@ class Leases(Protocol):
 
     def workspace(self, holding: Holding) -> Path:
         """The folder of this attempt's files and of what is known of them."""
+        ...
+
+
+class Fence(Protocol):
+    """What keeps a command from running beside its replacement; `worker/fence` is it."""
+
+    def guard(self, holding: Holding) -> None:
+        """Sees to it that a container, which is yet to be started, ends with its lease, whatever becomes of us."""
+        ...
+
+    def has_fallen(self, holding: Holding) -> bool:
+        """True where the container was ended because its lease ran out."""
         ...

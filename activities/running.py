@@ -16,7 +16,8 @@ from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.capture import Capture
 from temporal_runs.activities.command import Command, engine_answers
 from temporal_runs.activities.containers import container_for, read_secrets
-from temporal_runs.activities.leases import Holding, Leases
+from temporal_runs.activities.faults import fault
+from temporal_runs.activities.leases import Fence, Holding, Leases
 from temporal_runs.activities.meter import Meter
 from temporal_runs.engine import Engine, EngineError
 from temporal_runs.spec import RunSpec
@@ -35,6 +36,7 @@ class Running:
         store: Store,
         engine: Engine,
         leases: Leases,
+        fence: Fence,
         attendants: Attendants,
         user: tuple[int, int],
         secrets_folder: Path,
@@ -43,6 +45,7 @@ class Running:
         self._store = store
         self._engine = engine
         self._leases = leases
+        self._fence = fence
         self._attendants = attendants
         self._user = user
         self._secrets_folder = secrets_folder
@@ -52,6 +55,7 @@ class Running:
     async def run(self, order: Order) -> Exit:
         """Starts the command, or finds it started; returns when it has ended, by itself, its time limit or a stop."""
         async with self._attendants.attend(order.assignment) as attendance:
+            self._require_lease(order.assignment, attendance.holding)
             await engine_answers(self._engine)
             await attendance.in_thread(self._begin, order, attendance)
             return await self._until_it_ends(order.assignment, attendance)
@@ -72,10 +76,18 @@ class Running:
         if not holding.begun:
             secrets = read_secrets(order.assignment.inputs.spec.secrets, self._secrets_folder)
             self._engine.create(container_for(order, holding.container, self._user, secrets, self._labels))
-            self._leases.update(holding.token, begun=True)
+            holding = self._leases.update(holding.token, begun=True)
         elif not self._was_never_started(holding.container):
             return
+        if holding.is_fenced:
+            self._fence.guard(holding)
         self._engine.start(holding.container)
+
+    def _require_lease(self, assignment: Assignment, holding: Holding) -> None:
+        if self._fence.has_fallen(holding):
+            seconds = assignment.lease.seconds
+            message = f"was cut off from Temporal for {seconds:g} seconds, and the command was ended with its lease"
+            raise fault("executor_lost", message, final=True)
 
     def _was_never_started(self, container: str) -> bool:
         """True where an executor died between its mark and the start: nothing has executed yet."""
@@ -90,6 +102,7 @@ class Running:
             ended_by = await self._end_of(command, attendance.holding.container, assignment.inputs.spec)
         finally:
             watching.cancel()
+        self._require_lease(assignment, attendance.holding)
         return await self._exit(command, capture, meter, ended_by)
 
     def _observe(self, holding: Holding) -> tuple[Command, Capture, Meter]:

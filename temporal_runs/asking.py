@@ -4,12 +4,19 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
 
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest, DescribeWorkflowExecutionResponse
+from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_runs.outcome import RunsError
 
 ANSWER_WITHIN = timedelta(seconds=5)
 """How long one question may take."""
+
+OPEN = (Status.WORKFLOW_EXECUTION_STATUS_RUNNING, Status.WORKFLOW_EXECUTION_STATUS_PAUSED)
+"""What a workflow is that has not ended."""
 
 
 class UnknownRun(RunsError):
@@ -45,3 +52,13 @@ def asking(workers: str = "") -> Generator[None]:
             f"Temporal does not answer ({error.message}): start it with `temporal-runs up`, "
             "or correct TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE"
         ) from error
+
+
+async def described(client: Client, run_id: str, execution_id: str = "") -> DescribeWorkflowExecutionResponse:
+    """What Temporal says of a Run's workflow, of its newest execution by default; raises RPCError.
+
+    Undecoded: of a paused workflow, temporalio 1.35's own `describe` raises ValueError.
+    """
+    execution = WorkflowExecution(workflow_id=run_id, run_id=execution_id)
+    request = DescribeWorkflowExecutionRequest(namespace=client.namespace, execution=execution)
+    return await client.workflow_service.describe_workflow_execution(request, retry=True, timeout=ANSWER_WITHIN)

@@ -8,10 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
-from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest, DescribeWorkflowExecutionResponse
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,
@@ -20,7 +18,15 @@ from temporalio.client import (
 )
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from temporal_runs.asking import ANSWER_WITHIN, NoDispatcher, ServerUnavailable, UnknownRun, asking
+from temporal_runs.asking import (
+    ANSWER_WITHIN,
+    OPEN,
+    NoDispatcher,
+    ServerUnavailable,
+    UnknownRun,
+    asking,
+    described,
+)
 from temporal_runs.console import ConsoleReader
 from temporal_runs.outcome import (
     RunsError,
@@ -42,8 +48,6 @@ POLL = 0.3
 
 PATIENCE = 60.0
 """Seconds for which a watched Run may have no server or no dispatcher, before the watcher gives up."""
-
-OPEN = (Status.WORKFLOW_EXECUTION_STATUS_RUNNING, Status.WORKFLOW_EXECUTION_STATUS_PAUSED)
 
 
 class RunHandle:
@@ -155,14 +159,9 @@ class RunHandle:
         return description and description.workflow_execution_info
 
     async def _description(self) -> DescribeWorkflowExecutionResponse | None:
-        request = DescribeWorkflowExecutionRequest(
-            namespace=self._runs.client.namespace, execution=WorkflowExecution(workflow_id=self._id)
-        )
         try:
             with asking():
-                answer = await self._runs.client.workflow_service.describe_workflow_execution(
-                    request, retry=True, timeout=ANSWER_WITHIN
-                )
+                answer = await described(self._runs.client, self._id)
         except UnknownRun:
             return None
         info = answer.workflow_execution_info

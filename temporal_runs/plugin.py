@@ -1,14 +1,15 @@
 """`RunsPlugin`: takes Runs into another team's client, worker or replayer with `plugins=[RunsPlugin()]`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter, DefaultPayloadConverter
 from temporalio.plugin import SimplePlugin
-from temporalio.worker import WorkflowRunner
+from temporalio.worker import Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from temporal_runs import search_attributes
 from temporal_runs.steps import Tier
 from temporal_runs.store import Store
 
@@ -44,6 +45,11 @@ class RunsPlugin(SimplePlugin):
             activities=_once(queueing.queue, queueing.record) if queueing else None,
             workflow_runner=_with_shared_modules,
         )
+
+    async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
+        """Raises SearchAttributeProblem where the server lacks one: every Run's first task would fail, for ever."""
+        await search_attributes.require(worker.client)
+        await super().run_worker(worker, next)
 
 
 def _once(*ours: Any) -> Callable[[Sequence[Any] | None], Sequence[Any]]:

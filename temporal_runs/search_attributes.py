@@ -58,6 +58,15 @@ async def missing(client: "Client") -> list[str]:
     return [key.name for key in ALL if key.name not in registered]
 
 
+async def require(client: "Client") -> None:
+    """Raises SearchAttributeProblem where a Run could not begin for want of one."""
+    if lacking := await missing(client):
+        raise SearchAttributeProblem(
+            f"the Temporal server lacks the search attributes {', '.join(lacking)}: "
+            "register them with `temporal-runs setup`"
+        )
+
+
 async def register(client: "Client") -> list[str]:
     """Registers those that are missing; gives their names once the server shows them. Safe to repeat."""
     from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest

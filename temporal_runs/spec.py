@@ -91,6 +91,7 @@ class RunSpec(BaseModel):
     queue_limit: Seconds | None = None
     stop_grace: Annotated[float, Field(ge=0, le=3600)] = 10
     on_executor_lost: Literal["error", "restart"] = "error"
+    """what becomes of a Run whose command had begun when its executor was lost"""
     max_restarts: Annotated[int, Field(ge=0, le=100)] = 1
 
     @field_validator("command", mode="before")

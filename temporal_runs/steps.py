@@ -32,6 +32,10 @@ class Attempt(Model):
         # The end of the execution id: its beginning is a clock (UUIDv7), shared by Runs started together.
         return f"{self.run_id}.{self.execution_id[-12:]}.{self.number}"
 
+    def activity_id(self, name: str) -> str:
+        """The id of one of its activities: whoever asks Temporal what is pending can tell the attempts apart."""
+        return f"{name}.{self.number}"
+
 
 class Submission(Model):
     """What queueing takes: a spec, not yet pinned."""

@@ -22,6 +22,7 @@ from temporal_runs.engine import Engine
 from temporal_runs.settings import Settings
 from temporal_runs.steps import Tier
 from temporal_runs.store import Store
+from temporal_runs.worker.fence import Fence
 from temporal_runs.worker.gate import Gate, RoomChanged
 from temporal_runs.worker.janitor import Janitor
 from temporal_runs.worker.ledger import Ledger
@@ -54,11 +55,12 @@ async def run_executor(client: Client, settings: Settings, executor_id: str, ser
     user = (os.getuid(), os.getgid()) if os.getuid() else (CONTAINER_USER, CONTAINER_USER)
     labels = {"temporal-runs.executor": str(folder)}
 
+    fence = Fence(client, ledger, settings.lease)
     attendants = Attendants(ledger, host)
     preparing = Preparing(store, ledger, attendants, user)
     building = Building(engine, attendants, settings.registry)
     pulling = Pulling(engine, attendants, settings.registry)
-    running = Running(store, engine, ledger, attendants, user, settings.secrets_folder, labels)
+    running = Running(store, engine, ledger, fence, attendants, user, settings.secrets_folder, labels)
     finishing = Finishing(store, engine, ledger, attendants)
     janitor = Janitor(client, ledger, engine, finishing, labels, period=min(60, settings.lease / 3))
 
@@ -89,6 +91,7 @@ async def run_executor(client: Client, settings: Settings, executor_id: str, ser
             for worker in (own_queue, *tier_queues):
                 group.create_task(worker.run())
             group.create_task(janitor.work())
+            group.create_task(fence.work())
     finally:
         ledger.close()
 

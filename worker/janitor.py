@@ -9,11 +9,12 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_runs.activities.finishing import Finishing
 from temporal_runs.activities.leases import Holding
+from temporal_runs.asking import ANSWER_WITHIN, OPEN, described
 from temporal_runs.engine import Engine, EngineError
 from temporal_runs.store import StoreError
 from temporal_runs.worker.ledger import Ledger
@@ -22,8 +23,6 @@ log = structlog.get_logger()
 
 UNCONFIRMED = timedelta(seconds=15)
 """A lease that its workflow does not know after that time is one whose acknowledgement was lost."""
-
-ASK_WITHIN = timedelta(seconds=10)
 
 
 class Janitor:
@@ -66,18 +65,18 @@ class Janitor:
 
     async def _is_over(self, holding: Holding) -> bool:
         attempt = holding.request.attempt
-        workflow = self._client.get_workflow_handle(attempt.run_id, run_id=attempt.execution_id)
         try:
-            description = await workflow.describe(rpc_timeout=ASK_WITHIN)
+            description = await described(self._client, attempt.run_id, attempt.execution_id)
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 return True
             raise
-        if description.status != WorkflowExecutionStatus.RUNNING:
+        if description.workflow_execution_info.status not in OPEN:
             return True
         if datetime.now(UTC) - holding.granted_at < UNCONFIRMED:
             return False
-        current: str | None = await workflow.query("lease", rpc_timeout=ASK_WITHIN)
+        workflow = self._client.get_workflow_handle(attempt.run_id, run_id=attempt.execution_id)
+        current: str | None = await workflow.query("lease", rpc_timeout=ANSWER_WITHIN)
         return current != holding.token
 
     def _remove_what_nobody_holds(self) -> None:

@@ -8,6 +8,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -15,6 +16,8 @@ from typing import IO
 from temporal_runs.activities.leases import Holding
 from temporal_runs.steps import Assignment, Lease, Request, Tier
 from temporal_runs.worker.room import Room
+
+LEASES = "leases"
 
 
 class ExecutorExists(Exception):
@@ -40,9 +43,14 @@ class Ledger:
         self._room = room
         self._changed = changed
         self._lock = threading.Lock()
-        (folder / "leases").mkdir(parents=True, exist_ok=True)
+        (folder / LEASES).mkdir(parents=True, exist_ok=True)
         self._guard = _guarded(folder, executor)
-        self._holdings = {holding.token: holding for holding in map(_read, (folder / "leases").glob("*.json"))}
+        self._holdings = {holding.token: holding for holding in recorded(folder)}
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of this executor is."""
+        return self._folder
 
     @property
     def task_queue(self) -> str:
@@ -86,7 +94,8 @@ class Ledger:
     def forget(self, token: str) -> None:
         """Removes the record of a lease of which nothing is left."""
         with self._lock:
-            self._path(token).unlink(missing_ok=True)
+            for path in self._path(token).parent.glob(f"{token}.*"):
+                path.unlink(missing_ok=True)
             self._holdings.pop(token, None)
         self._changed()
 
@@ -115,7 +124,7 @@ class Ledger:
         return self._room.left(tier, (h.request.tier for h in self._holdings.values() if h.finished is None))
 
     def _path(self, token: str) -> Path:
-        return self._folder / "leases" / f"{token}.json"
+        return self._folder / LEASES / f"{token}.json"
 
     def _write(self, holding: Holding) -> None:
         path = self._path(holding.token)
@@ -133,8 +142,13 @@ class Ledger:
         self._holdings[holding.token] = holding
 
 
-def _read(path: Path) -> Holding:
-    return Holding.model_validate_json(path.read_bytes())
+def recorded(folder: Path) -> list[Holding]:
+    """What the executor of a folder holds, as it is on disk; any process may ask."""
+    records: list[Holding] = []
+    for path in (folder / LEASES).glob("*.json"):
+        with suppress(FileNotFoundError):  # it was freed meanwhile
+            records.append(Holding.model_validate_json(path.read_bytes()))
+    return records
 
 
 def _guarded(folder: Path, executor: str) -> IO[bytes]:

@@ -61,11 +61,15 @@ class Fault(Exception):
 
 
 class ExecutorLost(Exception):
-    """The executor did not answer for as long as its lease. `began`: it may have taken the phase before."""
+    """The executor was silent for as long as its lease, or says itself that the lease is lost.
 
-    def __init__(self, began: bool) -> None:
-        super().__init__()
+    `began`: it may have taken the phase before.
+    """
+
+    def __init__(self, began: bool, message: str = "did not answer in time") -> None:
+        super().__init__(message)
         self.began = began
+        self.message = message
 
 
 class _Options(TypedDict, total=False):
@@ -184,7 +188,7 @@ class Phases:
         try:
             return await self._ask(name, argument, result_type, stoppable=stoppable, **options)
         except ExecutorLost as lost:
-            raise ExecutorLost(began or lost.began) from None
+            raise ExecutorLost(began or lost.began, lost.message) from None
 
     async def _ask(
         self,
@@ -201,6 +205,7 @@ class Phases:
         activity = workflow.start_activity(
             name,
             argument,
+            activity_id=self._life.attempt.activity_id(name),
             result_type=result_type,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             **options,
@@ -225,6 +230,8 @@ class Phases:
                 return ExecutorLost(began=taken_before)
             case TimeoutError():
                 return ExecutorLost(began=True)
+            case ApplicationError(type="executor_lost") as lost:
+                return ExecutorLost(began=True, message=lost.message)
             case ApplicationError() as failure:
                 evidence: dict[str, Any] = failure.details[0] if failure.details else {}
                 return Fault(cause(failure.type or "internal", stage, failure.message, evidence))

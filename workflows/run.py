@@ -37,6 +37,7 @@ class Run:
         self.phases = Phases(self.life)
         self.assignment: Assignment | None = None
         self.can_be_stopped = True
+        self.restarts = 0
 
     @workflow.run
     async def run(self, *inputs: Any) -> RunResult:
@@ -147,24 +148,28 @@ class Run:
             self.life.enter(State.FINISHING, "changed files are copied back")
         try:
             finished = await self.phases.finish(Completion(assignment=assignment, commit_results=commit_results))
-        except ExecutorLost:
-            return verdict or self.lost(assignment)
+        except ExecutorLost as lost:
+            return verdict or self.lost(assignment, lost)
         except Fault as fault:
             return verdict or fault.cause
         self.life.output_commit, self.life.results = finished.output_commit, finished.results
         return verdict
 
     def queue_again_or_raise(self, lost: ExecutorLost) -> None:
-        """Back to Queued, where the command has not begun: inputs stay pinned, and no attempt runs it twice."""
+        """Back to Queued with the same inputs, where the command has not begun or may be executed anew."""
         assert self.assignment
-        if self.life.stop or (lost.began and self.life.state is State.RUNNING):
-            raise Fault(self.lost(self.assignment))
-        self.assignment = None
+        assignment, self.assignment = self.assignment, None  # what it holds is its janitor's now
+        spec = assignment.inputs.spec
+        began = lost.began and self.life.state is State.RUNNING
+        may_restart = spec.on_executor_lost == "restart" and self.restarts < spec.max_restarts
+        if self.life.stop or (began and not may_restart):
+            raise Fault(self.lost(assignment, lost))
+        self.restarts += began
         self.life.begin_next_attempt()
 
-    def lost(self, assignment: Assignment) -> Cause:
+    def lost(self, assignment: Assignment, lost: ExecutorLost) -> Cause:
         lease = assignment.lease
-        message = f"executor {lease.executor} on {lease.host} did not answer for {lease.seconds:g} seconds"
+        message = f"executor {lease.executor} on {lease.host} {lost.message}"
         return cause("executor_lost", self.life.state, message, {"executor": lease.executor, "host": lease.host})
 
     async def release(self) -> None:

@@ -1,6 +1,5 @@
 """A fleet whose every process can be killed: the server, a dispatcher and an executor, each on its own."""
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -9,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest_asyncio
 
 from temporal_runs.client import RunHandle, Runs
@@ -19,6 +19,7 @@ from temporal_runs.worker.embedded import EmbeddedServer
 from tests.conftest import System, eventually
 
 COMMAND = Path(sys.executable).parent / "temporal-runs"
+SECOND = "second"
 
 
 class Process:
@@ -26,21 +27,40 @@ class Process:
 
     def __init__(self, *arguments: str, environment: dict[str, str], log: Path) -> None:
         self._arguments = arguments
-        self._environment = {**os.environ, **environment}
-        self._log = log
-        self.start()
+        self.environment = environment
+        self.log = log
+
+        self._running: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._running = subprocess.Popen([COMMAND, *self._arguments], env=self._environment, stdout=log, stderr=log)
+        environment = {**os.environ, **self.environment}
+        with self.log.open("ab") as log:
+            self._running = subprocess.Popen([COMMAND, *self._arguments], env=environment, stdout=log, stderr=log)
 
     def kill(self) -> None:
         """As the plug is pulled."""
         self.end(signal.SIGKILL)
 
-    def end(self, sign: int = signal.SIGTERM) -> None:
+    def freeze(self) -> None:
+        """As a machine that is cut off from everything."""
+        self.tell(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.tell(signal.SIGCONT)
+
+    def tell(self, sign: int) -> None:
+        assert self._running
         self._running.send_signal(sign)
-        self._running.wait(30)
+
+    def end(self, sign: int = signal.SIGTERM) -> None:
+        if self._running:
+            self.tell(sign)
+            self.ended()
+
+    def ended(self) -> int:
+        """Waits for its end; gives its status."""
+        assert self._running
+        return self._running.wait(30)
 
 
 class Fleet(System):
@@ -48,11 +68,30 @@ class Fleet(System):
 
     dispatcher: Process
     executor: Process
+    second_executor: Process
+    """not started, with the id `SECOND`"""
 
-    def workspace(self) -> Path:
+    def folder(self, executor_id: str) -> Path:
+        return self.settings.home / "executors" / executor_id
+
+    def workspace(self, executor_id: str | None = None) -> Path:
         """The files of the one attempt at work."""
-        (folder,) = (self.settings.home / "executors" / self.executor_id / "workspaces").glob("*/files")
-        return folder
+        (files,) = (self.folder(executor_id or self.executor_id) / "workspaces").glob("*/files")
+        return files
+
+    def containers(self, handle: RunHandle) -> list[Any]:
+        """Those of a Run that run."""
+        return docker.from_env().containers.list(filters={"name": f"run-{handle.id}"})
+
+    def renewed_at(self) -> float:
+        """When the one lease that is fenced was renewed last."""
+        (file,) = (self.folder(self.executor_id) / "leases").glob("*.renewed")
+        return file.stat().st_mtime
+
+    def left_nothing(self) -> bool:
+        """True when neither executor holds anything."""
+        folders = [self.folder(self.executor_id), self.folder(SECOND)]
+        return not [path for folder in folders for path in (*folder.glob("leases/*"), *folder.glob("workspaces/*"))]
 
     async def started(self, command: str, **more: Any) -> RunHandle:
         """A Run whose command has begun and waits for a file `go`; it counts its own starts."""
@@ -81,21 +120,15 @@ async def fleet(image: str, make_settings: Callable[..., Settings]) -> AsyncIter
         }
         log = settings.home / "processes.log"
         fleet.dispatcher = Process("dispatcher", environment=environment, log=log)
-        fleet.executor = Process(
-            *("executor", "--id", fleet.executor_id, "--serve", "tiny=2"), environment=environment, log=log
+        fleet.executor, fleet.second_executor = (
+            Process("executor", "--id", name, "--serve", "tiny=2", environment=environment, log=log)
+            for name in (fleet.executor_id, SECOND)
         )
+        fleet.dispatcher.start()
+        fleet.executor.start()
         try:
             yield fleet
-            leases = settings.home / "executors" / fleet.executor_id
-            await eventually(lambda: not list(leases.glob("leases/*.json")) and not list(leases.glob("workspaces/*")))
+            await eventually(fleet.left_nothing)
         finally:
-            fleet.executor.end()
-            fleet.dispatcher.end()
-
-
-async def over(handle: RunHandle) -> Any:
-    """Waits for the end, whatever it is."""
-    async for status in handle.watch():
-        last = status
-    await asyncio.sleep(0)
-    return last
+            for process in (fleet.executor, fleet.second_executor, fleet.dispatcher):
+                process.end()

@@ -5,7 +5,7 @@ import pytest
 from temporal_runs.client import RunError, RunFailed, RunStopped
 from temporal_runs.status import State
 from tests.conftest import eventually
-from tests.faults.conftest import Fleet
+from tests.faults.conftest import SECOND, Fleet, Process
 
 
 async def test_an_executor_is_killed_and_comes_back(fleet: Fleet):
@@ -57,6 +57,43 @@ async def test_an_executor_that_stays_away_is_lost_and_its_results_are_recovered
     assert "starts" not in fleet.files(project)
 
 
+async def test_a_restartable_command_ends_with_its_executor_and_is_executed_anew_by_another(fleet: Fleet):
+    project = fleet.project()
+    handle = await fleet.started("true", project=project, on_executor_lost="restart")
+    (first,) = fleet.containers(handle)
+    fleet.executor.kill()
+    fleet.second_executor.start()
+    running = await eventually(lambda: [one for one in fleet.containers(handle) if one.name != first.name])
+    assert len(running) == len(fleet.containers(handle)) == 1
+    (fleet.workspace(SECOND) / "go").touch()
+    result = await handle.result()
+    assert result.attempt == 2
+    assert result.executor == SECOND
+    assert fleet.files(project)["starts"] == b"started\n"
+
+    fleet.executor.start()
+    saved = await eventually(lambda: fleet.store.head(project, f"recovered/{handle.id}/1"))
+    assert fleet.files(project, saved)["starts"] == b"started\n"
+
+
+async def test_a_restartable_command_whose_executor_was_cut_off_goes_no_further(fleet: Fleet):
+    handle = await fleet.started("true", on_executor_lost="restart", max_restarts=0)
+    fleet.executor.freeze()
+    await eventually(lambda: fleet.containers(handle) == [])
+    fleet.executor.thaw()
+    with pytest.raises(RunError) as error:
+        await handle.result()
+    assert error.value.result.cause.code == "executor_lost"
+
+
+async def test_a_restartable_command_is_left_alone_while_its_executor_is_there(fleet: Fleet):
+    handle = await fleet.started("true", on_executor_lost="restart")
+    renewed = fleet.renewed_at()
+    await eventually(lambda: fleet.renewed_at() > renewed + 2 * fleet.settings.lease)
+    (fleet.workspace() / "go").touch()
+    assert (await handle.result()).attempt == 1
+
+
 async def test_the_server_is_killed_and_comes_back(fleet: Fleet):
     import json
     import os
@@ -83,9 +120,9 @@ async def test_the_dispatcher_is_killed_and_comes_back(fleet: Fleet):
 
 async def test_a_second_executor_of_the_same_name_is_refused(fleet: Fleet):
     await fleet.started("true")
-    second = fleet.executor
-    first = second._running
-    second.start()
-    assert second._running.wait(30) == 2
-    second._running = first
+    same = Process(
+        "executor", "--id", fleet.executor_id, environment=fleet.executor.environment, log=fleet.executor.log
+    )
+    same.start()
+    assert same.ended() == 2
     (fleet.workspace() / "go").touch()

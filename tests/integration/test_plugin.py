@@ -1,13 +1,18 @@
 """Another team's worker takes Runs in, and their workflow starts a Run as a child."""
 
 import asyncio
+import sys
 import uuid
+from pathlib import Path
 
 import pytest
 from temporalio.client import Client, WorkflowFailureError
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
 
 from examples.plugin.nightly import TASK_QUEUE, Nightly, work
 from temporal_runs import RunsPlugin
+from temporal_runs.search_attributes import SearchAttributeProblem
 from tests.conftest import System
 
 
@@ -41,3 +46,12 @@ async def test_a_child_that_fails_fails_its_parent(system: System, nightly: Clie
             id=f"nightly-{uuid.uuid4().hex[:6]}",
             task_queue=TASK_QUEUE,
         )
+
+
+async def test_a_worker_refuses_a_server_without_the_search_attributes(system: System):
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(Path(sys.executable).parent / "temporal")
+    ) as bare:
+        worker = Worker(bare.client, task_queue=TASK_QUEUE, plugins=[RunsPlugin(system.store)])
+        with pytest.raises(SearchAttributeProblem, match="temporal-runs setup"):
+            await worker.run()
