@@ -16,7 +16,7 @@ from temporal_runs.activities.faults import fault, faults
 from temporal_runs.activities.leases import Holding, Leases
 from temporal_runs.steps import Assignment
 
-HEARTBEAT_SECONDS = 0.5
+HEARTBEAT_SECONDS = 1
 """Bounds how late a stop is heard on a server that does not push cancellations."""
 
 LET_GO_SECONDS = 10

@@ -10,7 +10,7 @@ from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.images import built_reference, on_machine, pinned
 from temporal_runs.engine import Engine, Progress, RegistryUnavailable
 from temporal_runs.spec import Environment
-from temporal_runs.steps import Assignment, Image, ImageSearch
+from temporal_runs.steps import Assignment, Image
 
 log = structlog.get_logger()
 
@@ -21,30 +21,6 @@ class Building:
         self._attendants = attendants
         self._registry = registry
         self._building: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-
-    @activity.defn(name="find_image")
-    async def find_image(self, assignment: Assignment) -> ImageSearch:
-        """The image where the machine has it, else what has to be done to get it."""
-        async with self._attendants.attend(assignment) as attendance:
-            return await attendance.in_thread(self._find, assignment.inputs.spec.environment)
-
-    def _find(self, environment: Environment) -> ImageSearch:
-        if image := on_machine(self._engine, environment, self._registry):
-            return ImageSearch(image=image)
-        if environment.image or self._is_in_registry(environment):
-            return ImageSearch(missing="pull")
-        return ImageSearch(missing="build")
-
-    def _is_in_registry(self, environment: Environment) -> bool:
-        base = self._engine.find_image(environment.base or "")
-        if not (base and self._registry):
-            return False
-        try:
-            return self._engine.in_registry(built_reference(environment, base, self._registry))
-        except RegistryUnavailable as error:
-            # It only saves a build: without it the environment is built here.
-            log.warning("registry not asked for a built environment", error=str(error))
-            return False
 
     @activity.defn(name="build")
     async def build(self, assignment: Assignment) -> Image:

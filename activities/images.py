@@ -1,10 +1,13 @@
-"""Which image an environment means: its reference, and the one that is on the machine."""
+"""Which image an environment means: its reference, and where it is to be had."""
 
+import structlog
 from blake3 import blake3
 
-from temporal_runs.engine import Engine, ImageInfo
+from temporal_runs.engine import Engine, ImageInfo, RegistryUnavailable
 from temporal_runs.spec import Environment
-from temporal_runs.steps import Image
+from temporal_runs.steps import Image, ImageSearch
+
+log = structlog.get_logger()
 
 REPOSITORY = "temporal-runs/environment"
 
@@ -30,6 +33,15 @@ def on_machine(engine: Engine, environment: Environment, registry: str | None) -
     return found and pinned(reference, found)
 
 
+def search(engine: Engine, environment: Environment, registry: str | None) -> ImageSearch:
+    """The image where the machine has it, else what has to be done to get it."""
+    if image := on_machine(engine, environment, registry):
+        return ImageSearch(image=image)
+    if environment.image or _is_in_registry(engine, environment, registry):
+        return ImageSearch(missing="pull")
+    return ImageSearch(missing="build")
+
+
 def pinned(reference: str, found: ImageInfo) -> Image:
     """The image by what cannot move: its digest where a registry knows it, else the local id."""
     repository = reference.partition("@")[0]
@@ -38,3 +50,15 @@ def pinned(reference: str, found: ImageInfo) -> Image:
     short = repository.removeprefix("docker.io/").removeprefix("library/")
     digest = next((digest for digest in found.digests if digest.startswith(f"{short}@")), None)
     return Image(id=found.id, name=digest or f"{repository}@{found.id}")
+
+
+def _is_in_registry(engine: Engine, environment: Environment, registry: str | None) -> bool:
+    base = engine.find_image(environment.base or "")
+    if not (base and registry):
+        return False
+    try:
+        return engine.in_registry(built_reference(environment, base, registry))
+    except RegistryUnavailable as error:
+        # It only saves a build: without it the environment is built here.
+        log.warning("registry not asked for a built environment", error=str(error))
+        return False

@@ -6,8 +6,10 @@ from pathlib import Path
 from temporalio import activity
 
 from temporal_runs.activities.attending import Attendance, Attendants
+from temporal_runs.activities.images import search
 from temporal_runs.activities.leases import Leases
-from temporal_runs.steps import Assignment, Workspace
+from temporal_runs.engine import Engine
+from temporal_runs.steps import Assignment, Prepared, Workspace
 from temporal_runs.store import Store
 
 FILES, INDEX = "files", "index"
@@ -15,19 +17,37 @@ FILES, INDEX = "files", "index"
 
 
 class Preparing:
-    def __init__(self, store: Store, leases: Leases, attendants: Attendants, owner: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        leases: Leases,
+        attendants: Attendants,
+        owner: tuple[int, int],
+        registry: str | None,
+    ) -> None:
         self._store = store
+        self._engine = engine
         self._leases = leases
         self._attendants = attendants
         self._owner = owner
+        self._registry = registry
 
     @activity.defn(name="prepare")
-    async def prepare(self, assignment: Assignment) -> Workspace:
-        """Gives the workspace, owned by the user that containers run as; one that is already there is kept."""
-        async with self._attendants.attend(assignment) as attendance:
-            return await attendance.in_thread(self._prepare, assignment, attendance)
+    async def prepare(self, assignment: Assignment) -> Prepared:
+        """Gives the workspace, owned by the user that containers run as; one that is already there is kept.
 
-    def _prepare(self, assignment: Assignment, attendance: Attendance) -> Workspace:
+        Looks for the image too: the Run goes on with what the machine lacks.
+        """
+        async with self._attendants.attend(assignment) as attendance:
+            workspace = await attendance.in_thread(self._fill, assignment, attendance)
+            environment = assignment.inputs.spec.environment
+            return Prepared(
+                workspace=workspace,
+                image=await attendance.in_thread(search, self._engine, environment, self._registry),
+            )
+
+    def _fill(self, assignment: Assignment, attendance: Attendance) -> Workspace:
         folder = self._leases.workspace(attendance.holding)
         files, index = folder / FILES, folder / INDEX
         done = [0, 0]

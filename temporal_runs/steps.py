@@ -100,6 +100,13 @@ class ImageSearch(Model):
     missing: Literal["build", "pull"] | None = None
 
 
+class Prepared(Model):
+    """What prepare gives."""
+
+    workspace: Workspace
+    image: ImageSearch
+
+
 class Order(Model):
     """What run takes."""
 

@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from temporal_runs.plugin import RunsPlugin
 from temporal_runs.settings import Settings
@@ -20,6 +20,9 @@ async def run_dispatcher(client: Client, settings: Settings) -> None:
         client,
         task_queue=settings.task_queue,
         plugins=[RunsPlugin(store, settings.tier_table)],
+        # Our one workflow is held to determinism in the sandbox by its tests; in here it would take half this process's
+        # time.
+        workflow_runner=UnsandboxedWorkflowRunner(),
         identity="dispatcher",
     )
     log.info("dispatcher works", task_queue=settings.task_queue)

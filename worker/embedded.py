@@ -53,6 +53,15 @@ DYNAMIC_CONFIG = {
     "frontend.WorkerCommandsEnabled": "true",
     "system.enableCancelActivityWorkerCommand": "true",
     "system.enableActivityEagerExecution": "true",
+    # Ours are there from the start; a dev server reads them anew from its database with each search-attribute update
+    # (a tenth of its time, measured).
+    "system.forceSearchAttributesCacheRefreshOnRead": "false",
+}
+
+SQLITE = {
+    # Its default, a rollback journal, syncs the disk three times a write. What is acknowledged stays synced.
+    "journal_mode": "WAL",
+    "synchronous": "FULL",
 }
 
 _PR_SET_PDEATHSIG = 1
@@ -142,6 +151,8 @@ class EmbeddedServer:
             command += ["--search-attribute", f"{key.name}={kind}"]
         for name, value in DYNAMIC_CONFIG.items():
             command += ["--dynamic-config-value", f"{name}={value}"]
+        for name, value in SQLITE.items():
+            command += ["--sqlite-pragma", f"{name}={value}"]
         return command
 
     def _start(self, command: Sequence[str]) -> None:

@@ -57,7 +57,7 @@ async def run_executor(client: Client, settings: Settings, executor_id: str, ser
 
     fence = Fence(client, ledger, settings.lease)
     attendants = Attendants(ledger, host)
-    preparing = Preparing(store, ledger, attendants, user)
+    preparing = Preparing(store, engine, ledger, attendants, user, settings.registry)
     building = Building(engine, attendants, settings.registry)
     pulling = Pulling(engine, attendants, settings.registry)
     running = Running(store, engine, ledger, fence, attendants, user, settings.secrets_folder, labels)
@@ -70,7 +70,6 @@ async def run_executor(client: Client, settings: Settings, executor_id: str, ser
         task_queue=ledger.task_queue,
         activities=[
             preparing.prepare,
-            building.find_image,
             building.build,
             pulling.pull,
             running.run,

@@ -19,13 +19,12 @@ from temporal_runs.steps import (
     Exit,
     Finished,
     Image,
-    ImageSearch,
     Inputs,
     Lease,
     Order,
+    Prepared,
     Request,
     Submission,
-    Workspace,
 )
 from temporal_runs.workflows.causes import cause
 from temporal_runs.workflows.life import Life
@@ -110,11 +109,8 @@ class Phases:
             priority=Priority(priority_key=spec.priority, fairness_key=spec.owner[:64]),
         )
 
-    async def prepare(self, assignment: Assignment) -> Workspace:
-        return await self._ask_executor("prepare", assignment, assignment, Workspace, PATIENT)
-
-    async def find_image(self, assignment: Assignment) -> ImageSearch:
-        return await self._ask_executor("find_image", assignment, assignment, ImageSearch, PATIENT)
+    async def prepare(self, assignment: Assignment) -> Prepared:
+        return await self._ask_executor("prepare", assignment, assignment, Prepared, PATIENT)
 
     async def build(self, assignment: Assignment) -> Image:
         return await self._ask_executor("build", assignment, assignment, Image, PATIENT)

@@ -17,8 +17,10 @@ from temporal_runs.steps import (
     Completion,
     Exit,
     Image,
+    ImageSearch,
     Inputs,
     Order,
+    Prepared,
     Request,
     Submission,
     Workspace,
@@ -62,9 +64,9 @@ class Run:
             while True:
                 assignment = await self.acknowledge(inputs)
                 try:
-                    workspace = await self.prepare(assignment)
-                    image = await self.provide_image(assignment)
-                    exit = await self.execute(assignment, workspace, image)
+                    prepared = await self.prepare(assignment)
+                    image = await self.provide_image(assignment, prepared.image)
+                    exit = await self.execute(assignment, prepared.workspace, image)
                     self.end(await self.finish(assignment, exit))
                     break
                 except ExecutorLost as lost:
@@ -103,14 +105,13 @@ class Run:
         self.enter_unless_stopped(State.SCHEDULED, f"has a place on {lease.host}")
         return self.assignment
 
-    async def prepare(self, assignment: Assignment) -> Workspace:
+    async def prepare(self, assignment: Assignment) -> Prepared:
         """Preparing: the project's files are brought to the executor."""
         self.enter_unless_stopped(State.PREPARING, "files are brought to the executor")
         return await self.phases.prepare(assignment)
 
-    async def provide_image(self, assignment: Assignment) -> Image:
+    async def provide_image(self, assignment: Assignment, search: ImageSearch) -> Image:
         """Building or Pulling, where the image is not on the machine."""
-        search = await self.phases.find_image(assignment)
         if search.image:
             image = search.image
         elif search.missing == "build":
