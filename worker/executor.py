@@ -47,7 +47,7 @@ async def run_executor(client: Client, settings: Settings, executor_id: str, ser
     cores, memory = await asyncio.to_thread(engine.capacity)
     store = await asyncio.to_thread(Store.open, settings.store_url)
     room = Room.declared(serve, settings.tier_table, cores, memory)
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS_A_RUN * room.most() + 32))
+    asyncio.get_running_loop().set_default_executor(_Threads(THREADS_A_RUN * room.most() + 32))
     changed = RoomChanged()
     folder = settings.home / "executors" / executor_id
     host = platform.node()
@@ -93,6 +93,13 @@ async def run_executor(client: Client, settings: Settings, executor_id: str, ser
             group.create_task(fence.work())
     finally:
         ledger.close()
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads that the loop does not wait for as it closes: one may wait for a command that goes on for days."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
 
 
 def _tier_queue(client: Client, tier: Tier, ledger: Ledger, changed: RoomChanged, identity: str) -> Worker:

@@ -1,0 +1,109 @@
+"""`temporal-runs up`, ended in every way: what it had is there when it is started again."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from temporal_runs.client import RunHandle, Runs
+from temporal_runs.connection import Embedded, connect
+from temporal_runs.settings import Settings
+from temporal_runs.status import State
+from temporal_runs.store import Store
+from tests.conftest import eventually
+from tests.faults.conftest import COMMAND, Fleet, Process
+
+
+class Machine(Fleet):
+    """A machine on which `up` is all there is."""
+
+    up: Process
+
+    @property
+    def server(self) -> Path:
+        """The process of the Temporal server, while it is there."""
+        return Path("/proc") / (self.settings.home / "temporal" / "server.pid").read_text()
+
+
+@pytest_asyncio.fixture
+async def machine(image: str, make_settings: Callable[..., Settings]) -> AsyncIterator[Machine]:
+    """`up` is started; afterwards it is ended, and has to end well and leave nothing."""
+    settings = make_settings(lease=6)
+    assert settings.tiers
+    with settings.tiers.open("a") as tiers:
+        tiers.write(f'[whole]\ncores = {os.cpu_count()}\nmemory = "64MiB"\n')
+    environment = {
+        "TEMPORAL_RUNS_HOME": str(settings.home),
+        "TEMPORAL_RUNS_TIERS": str(settings.tiers),
+        "TEMPORAL_RUNS_LEASE": f"{settings.lease:g}",
+    }
+    up = Process("up", environment=environment, log=settings.home / "up.log")
+    up.start()
+    try:
+        await eventually(lambda: Embedded.read(settings))
+        client = await connect(settings, timeout=30)
+        machine = Machine(
+            client, settings, Runs(client, settings), Store.open(settings.store_url), image, socket.gethostname()
+        )
+        machine.up = up
+        yield machine
+        await eventually(machine.left_nothing)
+    finally:
+        up.end()
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+async def test_started_again_it_carries_on_with_the_runs_it_had(machine: Machine, sign: signal.Signals):
+    project = machine.project()
+    handle = await machine.started("echo done", project=project)
+    machine.up.end(sign)
+    assert len(machine.containers(handle)) == 1, "the command goes on"
+    machine.up.start()
+    (machine.workspace() / "go").touch()
+    result = await handle.result()
+    assert result.state is State.SUCCEEDED
+    assert machine.files(project)["starts"] == b"started\n"
+    assert await machine.console(handle) == b"begun\ndone\n"
+
+
+async def test_a_run_that_waits_in_the_queue_is_taken_by_the_next_up(machine: Machine):
+    first = await machine.started("true", tier="whole")
+    second = await machine.start("true", tier="whole")
+    await eventually(lambda: _waits(second))
+    machine.up.end(signal.SIGINT)
+    machine.up.start()
+    (machine.workspace() / "go").touch()
+    for handle in (first, second):
+        assert (await handle.result()).state is State.SUCCEEDED
+
+
+async def test_ctrl_c_ends_it_cleanly_and_what_is_over_is_remembered(machine: Machine):
+    handle = await machine.start("true")
+    before = await handle.result()
+    server = machine.server
+    machine.up.tell(signal.SIGINT)
+    assert machine.up.ended() == 0
+    assert not server.exists()
+    assert "Traceback" not in machine.up.log.read_text()
+    machine.up.start()
+    assert await handle.result() == before
+
+
+async def test_a_second_one_is_refused(machine: Machine):
+    environment = {**os.environ, **machine.up.environment}
+    done = await asyncio.to_thread(subprocess.run, [COMMAND, "up"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "running already" in done.stderr
+    assert (await (await machine.start("true")).result()).state is State.SUCCEEDED, "the first is unharmed"
+
+
+async def _waits(handle: RunHandle) -> bool:
+    queue = (await handle.status()).queue
+    return queue is not None and queue.position == 1
