@@ -1,14 +1,12 @@
-"""A small image of its own, containers that are gone afterwards, a real registry, and an engine that can be cut off."""
+"""A small image of its own, containers that are gone afterwards, sick registries, and an engine that can be cut off."""
 
 import http.server
 import io
 import os
 import shutil
 import socket
-import subprocess
 import tarfile
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -108,32 +106,6 @@ def tag(engine: Engine) -> Iterator[str]:
     engine.remove_image(tag)
 
 
-@pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The host:port of Debian's docker-registry, with a storage of its own."""
-    program = shutil.which("docker-registry")
-    assert program, "tests need Debian's docker-registry"
-    folder = tmp_path_factory.mktemp("registry")
-    address = f"127.0.0.1:{free_port()}"
-    config = folder / "config.yml"
-    config.write_text(
-        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/storage}}}}\nhttp: {{addr: '{address}'}}\n"
-    )
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen([program, "serve", config], stdout=log, stderr=log) as process,
-    ):
-        host, port = address.split(":")
-        for _ in range(200):
-            with suppress(OSError):
-                socket.create_connection((host, int(port)), timeout=1).close()
-                break
-            assert process.poll() is None, (folder / "log").read_text()
-            time.sleep(0.05)
-        yield address
-        process.terminate()
-
-
 @pytest.fixture
 def sick_registry() -> Iterator[Callable[..., str]]:
     """Makes registries that answer everything with one HTTP status; gives their host:port."""
@@ -220,9 +192,3 @@ def engine_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Engine]:
         return Engine.connect()
 
     return connect
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,16 +46,12 @@ def test_an_address_that_leads_nowhere(engine_at: EngineAt, address: str) -> Non
         engine_at(address).ping()
 
 
-def test_an_engine_that_accepts_and_never_answers_is_away_after_five_seconds(
-    engine_at: EngineAt, tmp_path: Path
-) -> None:
+def test_an_engine_that_accepts_and_never_answers_is_away(engine_at: EngineAt, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "silent.sock"))
         silent.listen()
-        begun = time.monotonic()
         with pytest.raises(EngineUnavailable):
             engine_at(f"unix://{tmp_path}/silent.sock").ping()
-        assert 4 < time.monotonic() - begun < 8
 
 
 def test_it_comes_back(engine_at: EngineAt, tmp_path: Path) -> None:
