@@ -9,7 +9,8 @@ import shutil
 import sys
 import tarfile
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -149,6 +150,17 @@ class System:
             for entry in self.store.entries(project, commit)
             if entry.kind == "file"
         }
+
+    @contextmanager
+    def store_away(self) -> Iterator[None]:
+        """As when the store's disk is unmounted."""
+        folder = Path(self.settings.store_url)
+        elsewhere = folder.with_name("elsewhere")
+        folder.rename(elsewhere)
+        try:
+            yield
+        finally:
+            elsewhere.rename(folder)
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,11 @@
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import BinaryIO
 
 from rich.console import Console
+from rich.text import Text
 
 from temporal_runs.cli import output
 from temporal_runs.client import RunHandle
@@ -15,24 +16,37 @@ from temporal_runs.status import RunStatus, State
 CONSOLE_WITHIN = 3.0
 """Seconds to wait for the last bytes of a console before the states that follow it are shown."""
 
-
 WAITS_FOR_LONG = 3.0
-"""Seconds in the queue after which it is said what a Run waits for."""
+"""Seconds after which it is said what a Run waits for."""
+
+LOOKS_EVERY = 1.0
+
+BEFORE_THE_COMMAND = {State.QUEUED, State.SCHEDULED, State.PREPARING, State.BUILDING, State.PULLING}
 
 
 @asynccontextmanager
-async def explaining_waits(handle: RunHandle, page: Console) -> AsyncGenerator[None]:
-    """Says what a Run waits for that stays in the queue: a queue tells of itself only when one leaves it."""
+async def explaining_waits(handle: RunHandle, page: Console) -> AsyncGenerator[asyncio.Task[None]]:
+    """Shows what keeps a Run from executing: on a terminal in one changing line, elsewhere its place in the queue.
+
+    Gives the task that does, to be cancelled when the command executes.
+    """
 
     async def explain() -> None:
         await asyncio.sleep(WAITS_FOR_LONG)
-        status = await handle.status()
-        if status.state is State.QUEUED and status.reason:
-            page.print(f"{'':20}{status.reason}", markup=False)
+        said = ""
+        with page.status("") if page.is_terminal else nullcontext() as line:
+            while (status := await handle.status()).state in BEFORE_THE_COMMAND:
+                now = output.now(status)
+                if line:
+                    line.update(Text(now))
+                elif now != said and status.state is State.QUEUED:
+                    page.print(f"{'':20}{now}", markup=False)
+                said = now
+                await asyncio.sleep(LOOKS_EVERY)
 
     explaining = asyncio.create_task(explain())
     try:
-        yield
+        yield explaining
     finally:
         explaining.cancel()
         await asyncio.gather(explaining, return_exceptions=True)
@@ -66,8 +80,10 @@ async def follow(handle: RunHandle, console_to: BinaryIO) -> RunStatus:
     copying: asyncio.Task[None] | None = None
     status: RunStatus | None = None
     try:
-        async with explaining_waits(handle, talk):
+        async with explaining_waits(handle, talk) as explaining:
             async for status in handle.watch():
+                if status.state not in BEFORE_THE_COMMAND:
+                    explaining.cancel()
                 if copying is None:
                     copying = asyncio.create_task(console.copy(handle.logs(follow=True)))
                 if status.state in (State.FINISHING, State.STOPPING) or status.state.is_final:

@@ -17,7 +17,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from temporal_runs.status import Results, RunFacts
+    from temporal_runs.status import Results, RunFacts, RunStatus
 
 COLOURS = {
     "Succeeded": "green",
@@ -129,14 +129,28 @@ def _results(results: "Results", commit: str | None) -> Iterator[Text]:
         yield Text(f"  not brought back: {path}", style="yellow")
 
 
-def facts_table(facts: "RunFacts") -> Table:
+def now(status: "RunStatus") -> str:
+    """What a Run does at this moment, or what it waits for, on one line."""
+    said = status.reason or status.state
+    if status.queue:
+        return f"{said}: place {status.queue.position}" if status.queue.executors else f"{said}: none is there"
+    done = status.progress or {}
+    if "files" in done:
+        return f"{said}: {plural(done['files'], 'file')}, {size(done['bytes'])}"
+    if done.get("total"):
+        return f"{said}: {done['text']}, {size(done['current'])} of {size(done['total'])}"
+    last = str(done.get("text") or done.get("last_lines") or "").splitlines()
+    return f"{said}: {last[-1]}" if last else said
+
+
+def facts_table(facts: "RunStatus") -> Table:
     """All that is known of a Run."""
     table = Table.grid(padding=(0, 2))
     spec = facts.spec or {}
     rows: dict[str, Any] = {
         "Run": facts.run_id,
         "State": Text(facts.state, style=COLOURS.get(facts.state, "bold")),
-        "Now": None if facts.state.is_final else facts.reason,
+        "Now": None if facts.state.is_final else now(facts),
         "Project": spec.get("project"),
         "Tier": spec.get("tier"),
         "Attempt": facts.attempt if facts.attempt > 1 else None,

@@ -127,12 +127,12 @@ async def _serve_all(settings: "Settings", server: "Any") -> None:
 
 
 async def _client(settings: "Settings") -> "Client":
-    """A client for workers; raises UsageProblem where the server is not set up."""
-    from temporal_runs.cli import session
+    """A client for workers; raises SearchAttributeProblem where the server is not set up."""
+    from temporal_runs import search_attributes
     from temporal_runs.connection import connect
 
     client = await connect(settings)
-    await session.require_search_attributes(client)
+    await search_attributes.require(client)
     return client
 
 

@@ -37,6 +37,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON; all else to stderr.")] = False,
 ) -> int:
     """Push the current folder, run a command on it, follow it to its end. The exit code says how it ended."""
+    from temporal_runs import search_attributes
     from temporal_runs.cli import files, output, session
     from temporal_runs.settings import Settings
     from temporal_runs.spec import RunSpec
@@ -66,7 +67,7 @@ def run(
     async def work() -> int:
         nonlocal run_id
         runs = await session.open_runs(settings)
-        await session.require_search_attributes(runs.client)
+        await search_attributes.require(runs.client)
         pushed = await _push(store, settings, spec.project, folder)
         for line in files.pushed_lines(spec.project, pushed):
             talk.print(line, markup=False)

@@ -23,6 +23,7 @@ def start(
     as_json: Json = False,
 ) -> int:
     """Start a Run from its spec, and print its id."""
+    from temporal_runs import search_attributes
     from temporal_runs.cli import output, session
     from temporal_runs.settings import Settings
     from temporal_runs.spec import RunSpec
@@ -34,7 +35,7 @@ def start(
 
     async def work() -> int:
         runs = await session.open_runs(settings)
-        await session.require_search_attributes(runs.client)
+        await search_attributes.require(runs.client)
         handle = await runs.start(wanted, id=id)
         if as_json:
             output.print_json({"run_id": handle.id, "project": wanted.project})
@@ -80,7 +81,7 @@ def watch(id: RunId, as_json: Json = False) -> int:
         handle = (await session.open_runs(Settings.load())).get(id)
         page = output.on_stdout()
         facts = None
-        async with follow.explaining_waits(handle, output.on_stderr()):
+        async with follow.explaining_waits(handle, output.on_stderr() if as_json else page):
             async for facts in handle.watch():
                 if as_json:
                     output.print_json_line(facts)

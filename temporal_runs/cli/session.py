@@ -10,10 +10,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
 
-from temporal_runs import search_attributes
 from temporal_runs.cli.exits import UsageProblem
 from temporal_runs.client import Runs
 from temporal_runs.connection import Embedded, configured, connect
@@ -34,15 +32,6 @@ async def open_runs(settings: Settings) -> Runs:
     # The SDK would log each retry of a call; what matters of it comes as an error.
     Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=None)), error_if_already_set=False)
     return Runs(await connect(settings), settings)
-
-
-async def require_search_attributes(client: Client) -> None:
-    """Raises UsageProblem where the server does not know by what Runs are found: none could begin."""
-    if missing := await search_attributes.missing(client):
-        raise UsageProblem(
-            f"the Temporal server lacks the search attributes {', '.join(missing)}: "
-            "register them with `temporal-runs setup`"
-        )
 
 
 def require_tier(settings: Settings, spec: RunSpec) -> None:

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import docker
@@ -31,18 +30,6 @@ def pushed(system: System, registry: Registry) -> str:
     images.push(name, "1")
     images.remove_image(f"{name}:1")
     return f"{name}:1"
-
-
-@contextmanager
-def store_away(system: System) -> Iterator[None]:
-    """As when its disk is unmounted."""
-    folder = Path(system.settings.store_url)
-    elsewhere = folder.with_name("elsewhere")
-    folder.rename(elsewhere)
-    try:
-        yield
-    finally:
-        elsewhere.rename(folder)
 
 
 async def tried_again(system: System, handle: RunHandle) -> None:
@@ -90,7 +77,7 @@ async def test_a_registry_that_comes_back_fails_nothing(system: System, registry
 async def test_a_store_that_comes_back_fails_nothing(system: System):
     spec = system.spec("echo made > made.txt")
     await (await system.runs.start(spec)).result()  # everybody has opened the store
-    with store_away(system):
+    with system.store_away():
         handle = await system.runs.start(spec)
         await tried_again(system, handle)
     assert (await handle.result()).state is State.SUCCEEDED
@@ -102,7 +89,7 @@ async def test_a_store_that_is_away_as_results_come_back_loses_none(system: Syst
     handle = await system.start(command, project=project)
     async for _ in handle.logs(follow=True):
         break
-    with store_away(system):
+    with system.store_away():
         (workspace,) = (system.settings.home / "executors" / system.executor_id / "workspaces").glob("*/files")
         (workspace / "go").touch()
         await tried_again(system, handle)

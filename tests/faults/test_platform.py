@@ -1,0 +1,182 @@
+"""The Docker engine, the disk, a registry or the store go away: for a while, or for good."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import docker
+import docker.errors
+import pytest
+import pytest_asyncio
+
+from temporal_runs.client import RunError, RunFailed, RunHandle
+from temporal_runs.status import RunResult, State
+from tests.conftest import eventually
+from tests.faults.conftest import SECOND, Fleet
+
+
+class EngineOfItsOwn:
+    """A second Docker engine, which can be killed without harm to the machine's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = f"unix://{folder}/docker.sock"
+        self._data = folder / "data"
+        self._pid_files = folder / "pid", folder / "exec" / "containerd" / "containerd.pid"
+        self._log = folder / "log"
+        self._command = [
+            *("dockerd", "--data-root", f"{self._data}", "--exec-root", f"{folder}/exec"),
+            *("--pidfile", f"{folder}/pid", "-H", self.address, "--bridge=none", "--iptables=false"),
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> docker.DockerClient:
+        self._launch()
+        return await eventually(self._client)
+
+    def _launch(self) -> None:
+        for file in self._pid_files:
+            # Left by a kill, and taken for those of processes that live.
+            file.unlink(missing_ok=True)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+
+    def end(self, sign: signal.Signals) -> None:
+        assert self._process
+        self._process.send_signal(sign)
+        self._process.wait(60)
+
+    def unmount(self) -> None:
+        """Each start mounts the engine's folder on itself, and a kill leaves that."""
+        while subprocess.run(["umount", self._data], stderr=subprocess.DEVNULL).returncode == 0:
+            pass
+
+    def _client(self) -> docker.DockerClient | None:
+        with suppress(docker.errors.DockerException):
+            client = docker.DockerClient(self.address, timeout=60)
+            client.ping()
+            return client
+        return None
+
+
+@pytest_asyncio.fixture
+async def engine(fleet: Fleet, tmp_path: Path) -> AsyncIterator[EngineOfItsOwn]:
+    """The fleet's second executor works on this engine; its first one is ended."""
+    engine = EngineOfItsOwn(tmp_path)
+    client = await engine.start()
+    client.images.load(b"".join(docker.from_env().images.get(fleet.image).save(named=fleet.image)))
+    fleet.executor.end()
+    fleet.second_executor.environment = {**fleet.second_executor.environment, "DOCKER_HOST": engine.address}
+    fleet.second_executor.start()
+    await (await fleet.start("true")).result()  # it works
+    try:
+        yield engine
+        await eventually(fleet.left_nothing)
+    finally:
+        engine.end(signal.SIGTERM)
+        engine.unmount()
+
+
+async def error_of(handle: RunHandle) -> RunResult:
+    with pytest.raises(RunError) as error:
+        await handle.result()
+    assert error.value.result.cause.blame == "platform"
+    return error.value.result
+
+
+@pytest.mark.parametrize(
+    ("sign", "code"),
+    # An engine that is told to end kills its containers first, as anybody may through it.
+    [(signal.SIGKILL, "docker_unavailable"), (signal.SIGTERM, "container_killed")],
+)
+async def test_an_engine_that_restarts_under_a_command_is_an_error_that_keeps_its_results(
+    fleet: Fleet, engine: EngineOfItsOwn, sign: signal.Signals, code: str
+):
+    project = fleet.project()
+    handle = await fleet.started("true", project=project)
+    engine.end(sign)
+    await engine.start()
+    result = await error_of(handle)
+    assert result.cause.code == code
+    assert fleet.files(project, result.output_commit)["starts"] == b"started\n"
+
+
+async def test_an_engine_that_comes_back_before_the_command_has_begun_fails_nothing(
+    fleet: Fleet, engine: EngineOfItsOwn
+):
+    engine.end(signal.SIGKILL)
+    project = fleet.project()
+    handle = await fleet.start("echo started >> starts", project=project)
+    await eventually(lambda: _prepares(handle))
+    await engine.start()
+    assert (await handle.result()).state is State.SUCCEEDED
+    assert fleet.files(project)["starts"] == b"started\n"
+
+
+@pytest.mark.long
+async def test_an_engine_that_stays_away_is_named(fleet: Fleet, engine: EngineOfItsOwn):
+    engine.end(signal.SIGKILL)
+    result = await error_of(await fleet.start("true"))
+    assert result.cause.code == "docker_unavailable"
+    assert engine.address in result.cause.message
+    await engine.start()
+
+
+@pytest.mark.long
+async def test_a_registry_that_stays_away(fleet: Fleet):
+    result = await error_of(await fleet.start("true", environment={"image": "127.0.0.1:1/none:1"}))
+    assert result.cause.code == "registry_unavailable"
+    assert result.cause.stage is State.PULLING
+
+
+@pytest.mark.long
+async def test_a_store_that_stays_away(fleet: Fleet):
+    spec = fleet.spec("true")
+    await (await fleet.runs.start(spec)).result()  # everybody has opened the store
+    with fleet.store_away():
+        result = await error_of(await fleet.runs.start(spec))
+    assert result.cause.code == "store_unavailable"
+
+
+@pytest.mark.long
+async def test_a_store_that_stays_away_as_results_come_back_rewrites_no_outcome(fleet: Fleet):
+    project = fleet.project()
+    handle = await fleet.started("exit 3", project=project)
+    with fleet.store_away():
+        (fleet.workspace() / "go").touch()
+        with pytest.raises(RunFailed) as failure:
+            await handle.result()
+    assert failure.value.result.exit_code == 3
+    saved = await eventually(lambda: fleet.store.head(project, f"recovered/{handle.id}/1"))
+    assert fleet.files(project, saved)["starts"] == b"started\n"
+
+
+@pytest.fixture
+def small_disk(fleet: Fleet) -> Iterator[Path]:
+    """One of 1 MiB, on which the second executor keeps its workspaces; the first executor is ended."""
+    folder = fleet.folder(SECOND) / "workspaces"
+    folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
+    fleet.executor.end()
+    fleet.second_executor.start()
+    yield folder
+    fleet.second_executor.end()
+    subprocess.run(["umount", folder], check=True)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small_disk")
+async def test_a_machine_whose_disk_is_full(fleet: Fleet):
+    project = fleet.project({"large.bin": "x" * 4 * 2**20})
+    result = await error_of(await fleet.start("true", project=project))
+    assert result.cause.code == "host_disk_full"
+    assert result.cause.stage is State.PREPARING
+    assert result.cause.evidence["host"] == os.uname().nodename
+
+
+async def _prepares(handle: RunHandle) -> bool:
+    return (await handle.status()).state is State.PREPARING

@@ -1,0 +1,33 @@
+"""What a person is told a Run does, on one line."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from temporal_runs.cli import output
+from temporal_runs.status import Queue, RunStatus, State, StateChange
+
+
+def status(state: State = State.QUEUED, **more: Any) -> RunStatus:
+    history = [StateChange(state=state, at=datetime.now(UTC))]
+    facts = {"run_id": "r1", "execution_id": "e1", "state": state, "history": history, "attempt": 1}
+    return RunStatus(**{**facts, "reason": "waits", **more})
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        (status(), "waits"),
+        (status(reason=None), "Queued"),
+        (status(queue=Queue(position=3, executors=1)), "waits: place 3"),
+        (status(queue=Queue(position=1, executors=0)), "waits: none is there"),
+        (status(State.PREPARING, progress={"files": 1, "bytes": 2048}), "waits: 1 file, 2.0 KiB"),
+        (status(State.PULLING, progress={"text": "layer 1", "current": 1, "total": 2}), "waits: layer 1, 1 B of 2 B"),
+        (status(State.BUILDING, progress={"text": "Step 1/2", "current": 0, "total": 0}), "waits: Step 1/2"),
+        (status(State.RUNNING, progress={"last_lines": "one\ntwo", "cpu_seconds": 1.0}), "waits: two"),
+        (status(State.RUNNING, progress={"last_lines": ""}), "waits"),
+    ],
+)
+def test_what_a_run_does_now(facts: RunStatus, said: str):
+    assert output.now(facts) == said
