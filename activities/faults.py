@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import structlog
 from temporalio.exceptions import ApplicationError
 
 from temporal_runs.engine import (
@@ -19,6 +20,8 @@ from temporal_runs.engine import (
 from temporal_runs.store import StoreCorrupt, StoreError, StoreUnavailable, UnknownProject, UnknownRevision
 from temporal_runs.workflows.causes import CAUSES
 
+log = structlog.get_logger()
+
 
 def fault(code: str, message: str, *, final: bool = False, **evidence: Any) -> ApplicationError:
     """The failure of an activity, for `phases` to read. A user's fault is final; a platform's is tried again."""
@@ -31,7 +34,9 @@ def faults(host: str) -> Iterator[None]:
     try:
         yield
     except (StoreError, EngineError, OSError) as error:
-        raise _translated(error, host) from error
+        log.warning("a fault", exc_info=error)
+        # Without its chain: a failure of more than 4 kB is shown as "Failure exceeds size limit" while it is retried.
+        raise _translated(error, host) from None
 
 
 def _translated(error: Exception, host: str) -> Exception:

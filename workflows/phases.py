@@ -152,7 +152,8 @@ class Phases:
                 "record",
                 result,
                 start_to_close_timeout=timedelta(seconds=10),
-                schedule_to_close_timeout=timedelta(seconds=20),
+                # Seconds: a local activity's backoff would keep the outcome from being told for a minute and more.
+                retry_policy=RetryPolicy(maximum_attempts=3),
             )
         except ActivityError as error:
             workflow.logger.warning("the final status was not stored: %s", error.cause)

@@ -18,6 +18,8 @@ from temporal_runs.status import RunResult, State
 from tests.conftest import eventually
 from tests.faults.conftest import SECOND, Fleet
 
+pytestmark = pytest.mark.timeout(300)
+
 
 class EngineOfItsOwn:
     """A second Docker engine, which can be killed without harm to the machine's."""
