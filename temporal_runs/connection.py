@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from temporalio.api.workflowservice.v1 import GetClusterInfoRequest
 from temporalio.client import Client, Plugin
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfigProfile
+from temporalio.service import RPCError
 
 from temporal_runs.settings import Settings
 
@@ -33,6 +35,8 @@ class Embedded:
 
     address: str
     ui: str
+    cluster: str
+    """the id in its database, by which it is told from another that has its port now"""
 
     @staticmethod
     def path(settings: Settings) -> Path:
@@ -44,7 +48,7 @@ class Embedded:
         """What `up` said last, or None."""
         try:
             said = json.loads(cls.path(settings).read_text())
-            return cls(address=str(said["address"]), ui=str(said["ui"]))
+            return cls(address=str(said["address"]), ui=str(said["ui"]), cluster=str(said["cluster"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -64,27 +68,36 @@ async def connect(settings: Settings, plugins: Sequence[Plugin] = (), *, timeout
     """A client of the server in use; raises ConnectionProblem within `timeout` seconds."""
     profile = configured()
     config = profile.to_client_connect_config()
-    if profile.address:
+    embedded = None if profile.address else Embedded.read(settings)
+    if embedded:
+        address, advice = embedded.address, START_IT
+    elif profile.address:
         address, advice = profile.address, "start that server, or correct TEMPORAL_ADDRESS or temporal.toml"
     else:
-        embedded = Embedded.read(settings)
-        if embedded is None:
-            raise ConnectionProblem(
-                f"no Temporal server: TEMPORAL_ADDRESS is not set and {settings.home} has none; {START_IT}"
-            )
-        address, advice = embedded.address, START_IT
+        raise ConnectionProblem(
+            f"no Temporal server: TEMPORAL_ADDRESS is not set and {settings.home} has none; {START_IT}"
+        )
     config["target_host"] = address
     try:
         async with asyncio.timeout(timeout):
-            return await Client.connect(
+            client = await Client.connect(
                 **config,
                 data_converter=pydantic_data_converter,
                 plugins=plugins,
                 connect_timeout=timedelta(seconds=timeout),
             )
-    except (RuntimeError, TimeoutError, OSError, ValueError) as error:
+            if embedded and await cluster_of(client) != embedded.cluster:
+                raise ConnectionProblem(f"the server at {address} is not the one of {settings.home}: {START_IT}")
+            return client
+    except (RPCError, RuntimeError, TimeoutError, OSError, ValueError) as error:
         reason = f" ({_one_line(error)})" if profile.address and not isinstance(error, TimeoutError) else ""
         raise ConnectionProblem(f"no Temporal server answers at {address}{reason}: {advice}") from error
+
+
+async def cluster_of(client: Client) -> str:
+    """The id of the client's cluster, which its database keeps."""
+    answer = await client.workflow_service.get_cluster_info(GetClusterInfoRequest())
+    return answer.cluster_id
 
 
 def _one_line(error: BaseException) -> str:

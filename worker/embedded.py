@@ -29,7 +29,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from temporal_runs import search_attributes
-from temporal_runs.connection import Embedded
+from temporal_runs.connection import Embedded, cluster_of
 from temporal_runs.settings import Settings
 
 RETENTION = timedelta(days=90)
@@ -180,13 +180,15 @@ class EmbeddedServer:
                 )
             try:
                 async with asyncio.timeout(5):
-                    await _retain(await Client.connect(self.address))
+                    client = await Client.connect(self.address)
+                    await _retain(client)
+                    cluster = await cluster_of(client)
                 break
             except (RuntimeError, TimeoutError, RPCError):
                 await asyncio.sleep(0.1)
         path = Embedded.path(self._settings)
         fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps({"address": self.address, "ui": self.ui}))
+        fresh.write_text(json.dumps({"address": self.address, "ui": self.ui, "cluster": cluster}))
         fresh.replace(path)
 
     async def _keep(self, command: Sequence[str]) -> None:

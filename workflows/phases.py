@@ -10,7 +10,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, TimeoutError, TimeoutType
 
 from temporal_runs.status import Cause, RunResult
 from temporal_runs.steps import (
@@ -155,8 +155,9 @@ class Phases:
                 # Seconds: a local activity's backoff would keep the outcome from being told for a minute and more.
                 retry_policy=RetryPolicy(maximum_attempts=3),
             )
-        except ActivityError as error:
-            workflow.logger.warning("the final status was not stored: %s", error.cause)
+        except FailureError as error:
+            # A local activity's own failure comes as it is, not in an ActivityError.
+            workflow.logger.warning("the final status was not stored: %s", error)
 
     async def _ask_executor(
         self,

@@ -1,10 +1,10 @@
 """The Docker engine, the disk, a registry or the store go away: for a while, or for good."""
 
+import asyncio
 import os
-import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -156,18 +156,19 @@ async def test_a_store_that_stays_away_as_results_come_back_rewrites_no_outcome(
     assert fleet.files(project, saved)["starts"] == b"started\n"
 
 
-@pytest.fixture
-def small_disk(fleet: Fleet) -> Iterator[Path]:
+@pytest_asyncio.fixture
+async def small_disk(fleet: Fleet) -> AsyncIterator[None]:
     """One of 1 MiB, on which the second executor keeps its workspaces; the first executor is ended."""
     folder = fleet.folder(SECOND) / "workspaces"
     folder.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
+    await asyncio.to_thread(subprocess.run, mount, check=True)
     fleet.executor.end()
     fleet.second_executor.start()
-    yield folder
+    yield
+    await eventually(fleet.left_nothing)
     fleet.second_executor.end()
-    subprocess.run(["umount", folder], check=True)
-    shutil.rmtree(folder)
+    await asyncio.to_thread(subprocess.run, ["umount", folder], check=True)
 
 
 @pytest.mark.long

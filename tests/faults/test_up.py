@@ -1,6 +1,7 @@
 """`temporal-runs up`, ended in every way: what it had is there when it is started again."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -12,10 +13,11 @@ import pytest
 import pytest_asyncio
 
 from temporal_runs.client import RunHandle, Runs
-from temporal_runs.connection import Embedded, connect
+from temporal_runs.connection import ConnectionProblem, Embedded, connect
 from temporal_runs.settings import Settings
 from temporal_runs.status import State
 from temporal_runs.store import Store
+from temporal_runs.worker.embedded import EmbeddedServer
 from tests.conftest import eventually
 from tests.faults.conftest import COMMAND, Fleet, Process
 
@@ -93,6 +95,17 @@ async def test_ctrl_c_ends_it_cleanly_and_what_is_over_is_remembered(machine: Ma
     assert "Traceback" not in machine.up.log.read_text()
     machine.up.start()
     assert await handle.result() == before
+
+
+async def test_a_server_that_has_its_port_now_is_not_taken_for_its_own(machine: Machine):
+    machine.up.end()
+    (other := machine.settings.home / "other").mkdir()
+    async with EmbeddedServer(Settings(home=other)) as server:
+        said = Embedded.path(machine.settings)
+        said.write_text(json.dumps({**json.loads(said.read_text()), "address": server.address}))
+        with pytest.raises(ConnectionProblem, match="is not the one of"):
+            await connect(machine.settings)
+    machine.up.start()
 
 
 async def test_a_second_one_is_refused(machine: Machine):
