@@ -11,8 +11,11 @@ RUN python3 -m venv /opt/temporal-runs && \
     /opt/temporal-runs/bin/python -m pip uninstall --yes --quiet pip setuptools
 
 FROM $BASE
+LABEL temporal-runs.stage=run
 COPY --from=build /opt/temporal-runs /opt/temporal-runs
 ENV PATH=/opt/temporal-runs/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONUNBUFFERED=1
+# Root only where it is needed: docker-compose.temporal.yml and `docker run --user` say so.
+USER 1000:1000
 ENTRYPOINT ["temporal-runs"]
 CMD ["--help"]

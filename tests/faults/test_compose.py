@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import socket
 import subprocess
 import uuid
@@ -20,6 +19,7 @@ from temporal_runs.connection import connect
 from temporal_runs.settings import Settings
 from temporal_runs.status import State
 from temporal_runs.store import Store
+from temporal_runs.worker import embedded
 from tests.conftest import System, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -56,20 +56,21 @@ class Composed:
         label = f"temporal-runs.executor={self.home / 'executors' / 'executor-1'}"
         return self.engine.containers.list(all=True, filters={"label": label})
 
-    def left(self) -> list[Any]:
-        """All that the project has on the machine."""
-        mine = {"filters": {"label": f"com.docker.compose.project={self.name}"}}
-        kinds = (self.engine.networks, self.engine.volumes)
-        return [*self.engine.containers.list(all=True, **mine), *(one for kind in kinds for one in kind.list(**mine))]
+    def left(self) -> dict[str, list[str]]:
+        """What the project has on the machine."""
+        mine = {"label": f"com.docker.compose.project={self.name}"}
+        return {
+            "containers": [one.name for one in self.engine.containers.list(all=True, filters=mine)],
+            "networks": [one.name for one in self.engine.networks.list(filters=mine)],
+            "volumes": sorted(one.name.removeprefix(f"{self.name}_") for one in self.engine.volumes.list(filters=mine)),
+        }
 
 
 @pytest.fixture(scope="module")
 def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
     """The system, up; down with its volumes afterwards, and nothing left."""
-    if not shutil.which("docker-compose"):
-        subprocess.run("apt-get update -q && apt-get install -q -y --no-install-recommends docker-compose", shell=True)
-    if not shutil.which("docker-compose"):
-        pytest.skip("there is no docker-compose, and Debian's cannot be installed here")
+    install = ". scripts/lib.sh; command -v docker-compose || install_packages docker-compose"
+    subprocess.run(["bash", "-c", install], cwd=ROOT, check=True)
     name = f"runs-test-{uuid.uuid4().hex[:8]}"
     home = tmp_path_factory.mktemp("compose")
     environment = {variable: str(port) for variable, port in zip(PUBLISHED, _free_ports(), strict=True)}
@@ -90,7 +91,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
             for tag in image.tags:
                 composed.engine.images.remove(tag)
         composed.engine.images.remove(f"{name}:latest")
-    assert composed.left() == []
+    assert composed.left() == {"containers": [], "networks": [], "volumes": []}
     assert commands == []
 
 
@@ -129,10 +130,7 @@ async def test_a_run_goes_through_and_its_built_environment_is_in_the_registry(c
 async def test_a_killed_server_loses_nothing(composed: Composed, user: System):
     before = await user.start("echo before", tier="small")
     await before.result()
-    project = user.project()
-    waits = "echo started >> starts; echo begun; until [ -e /tmp/go ]; do sleep 0.1; done; echo ended"
-    handle = await user.start(waits, project=project, tier="small")
-    await _runs(handle)
+    project, handle = await _waiting(user)
 
     # Its process dies: it is started again by nobody but the engine.
     pid = composed.container("temporal").attrs["State"]["Pid"]
@@ -143,15 +141,10 @@ async def test_a_killed_server_loses_nothing(composed: Composed, user: System):
 
     # Killed by hand, it stays away until it is started by hand; meanwhile the command ends.
     composed.container("temporal").kill()
-    (command,) = composed.commands()
-    assert command.exec_run(["touch", "/tmp/go"]).exit_code == 0
-    await asyncio.sleep(5)
+    await _let_end(composed)
     composed.compose("start", "temporal")
 
-    result = await handle.result()
-    assert result.attempt == 1
-    assert user.files(project)["starts"] == b"started\n"
-    assert await user.console(handle) == b"begun\nended\n"
+    await _is_whole(user, project, handle)
     assert {before.id, handle.id} <= {run.run_id for run in await user.runs.list()}
     assert await user.console(before) == b"before\n"
     # Both are well again, and take the next Run in.
@@ -170,6 +163,13 @@ async def test_nothing_is_reachable_from_elsewhere_and_only_the_executor_has_the
         for binding in bindings
     ]
     assert published == ["127.0.0.1"] * 3
+    network = composed.engine.networks.get(f"{composed.name}_default").attrs
+    another_address_of_this_machine = network["IPAM"]["Config"][0]["Gateway"]
+    for variable in PUBLISHED:
+        port = int(composed.environment[variable])
+        socket.create_connection(("127.0.0.1", port), 10).close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((another_address_of_this_machine, port), 10)
     with_socket = [
         service
         for service, container in containers.items()
@@ -179,11 +179,50 @@ async def test_nothing_is_reachable_from_elsewhere_and_only_the_executor_has_the
     assert [containers[service]["State"]["ExitCode"] for service in ("setup", "retention")] == [0, 0]
 
 
-async def _runs(handle: RunHandle) -> None:
+async def test_down_leaves_no_containers_and_up_goes_on_where_it_was(composed: Composed, user: System):
+    project, handle = await _waiting(user)
+    composed.compose("down")
+    assert composed.left() == {"containers": [], "networks": [], "volumes": ["registry", "temporal"]}
+    await _let_end(composed)
+    composed.compose("up", "-d")
+    await _is_whole(user, project, handle)
+
+
+def test_the_server_is_set_as_the_embedded_one(composed: Composed):
+    said = composed.container("temporal").attrs["Args"]
+    # Search attributes come later here, so the server has to look for them.
+    late = "system.forceSearchAttributesCacheRefreshOnRead"
+    dynamic = {f"{name}={value}" for name, value in embedded.DYNAMIC_CONFIG.items() if name != late}
+    assert _values(said, "dynamic-config-value") == dynamic
+    assert _values(said, "sqlite-pragma") == {f"{name}={value}" for name, value in embedded.SQLITE.items()}
+
+
+async def _waiting(user: System) -> tuple[str, RunHandle]:
+    """A Run whose command has begun and ends with `_let_end`, and its project."""
+    project = user.project()
+    waits = "echo started >> starts; echo begun; until [ -e /tmp/go ]; do sleep 0.1; done; echo ended"
+    handle = await user.start(waits, project=project, tier="small")
     async for status in handle.watch():
         if status.state == State.RUNNING:
-            return
+            return project, handle
     raise AssertionError(f"{handle} never ran")
+
+
+async def _let_end(composed: Composed) -> None:
+    (command,) = composed.commands()
+    assert command.exec_run(["touch", "/tmp/go"]).exit_code == 0
+    assert (await asyncio.to_thread(command.wait))["StatusCode"] == 0
+
+
+async def _is_whole(user: System, project: str, handle: RunHandle) -> None:
+    """Its command was executed once, and all of its files and console are there."""
+    assert (await handle.result()).attempt == 1
+    assert user.files(project)["starts"] == b"started\n"
+    assert await user.console(handle) == b"begun\nended\n"
+
+
+def _values(arguments: list[str], flag: str) -> set[str]:
+    return {argument.split("=", 1)[1] for argument in arguments if argument.startswith(f"--{flag}=")}
 
 
 def _free_ports() -> list[int]:

@@ -30,7 +30,8 @@ class EngineOfItsOwn:
         self._pid_files = folder / "pid", folder / "exec" / "containerd" / "containerd.pid"
         self._log = folder / "log"
         self._command = [
-            *("dockerd", "--data-root", f"{self._data}", "--exec-root", f"{folder}/exec"),
+            # In a network of its own: an engine without a bridge deletes docker0, which is the machine's.
+            *("unshare", "--net", "dockerd", "--data-root", f"{self._data}", "--exec-root", f"{folder}/exec"),
             *("--pidfile", f"{folder}/pid", "-H", self.address, "--bridge=none", "--iptables=false"),
         ]
         self._process: subprocess.Popen[bytes] | None = None
