@@ -19,7 +19,7 @@ def commands(of: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, of
 
 
-@pytest.mark.parametrize(("name", "one"), commands(command()))
+@pytest.mark.parametrize(("name", "one"), list(commands(command())))
 def test_the_page_names_it_with_all_its_options(name: str, one: Any):
     assert re.search(rf"`{name}[ `]", PAGE)
     for parameter in one.params:
