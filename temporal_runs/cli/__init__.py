@@ -59,9 +59,10 @@ def _say(error: Exception) -> None:
 def _text(error: Exception) -> str:
     usage = getattr(error, "format_message", None)
     if callable(usage):
-        return f"{usage()} Try `temporal-runs --help`."
+        where = getattr(error, "ctx", None)
+        return f"{usage()} Try `{where.command_path if where else 'temporal-runs'} --help`."
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
+        return f"{error.filename}: {error.strerror}. Check the path and its rights."
     # Errors of ours are written for their reader; what others raise is a bug of ours.
     if type(error).__module__.startswith("temporal_runs."):
         return str(error)

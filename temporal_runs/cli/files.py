@@ -16,7 +16,8 @@ app = typer.Typer(help="Push, pull and look at the files of a project.", rich_ma
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Project = Annotated[str | None, typer.Option(help="The project. [default: the folder's name]")]
-Folder = Annotated[Path, typer.Argument(help="The folder with the project's files.")]
+# `readable=False`: we say it ourselves, with the folder's whole name.
+Folder = Annotated[Path, typer.Argument(help="The folder with the project's files.", readable=False)]
 HERE = Path()
 
 
@@ -129,7 +130,7 @@ def ls(
         return exits.DONE
     for entry in entries:
         target = f" -> {shown(entry.link)}" if entry.kind == "link" else ""
-        output.on_stdout().print(f"{output.size(entry.size):>10}  {shown(entry.path)}{target}", markup=False)
+        output.on_stdout().print(f"{output.size(entry.size):>10}  {shown(entry.path)}{target}")
     return exits.DONE
 
 
@@ -166,7 +167,7 @@ def diff(
         return exits.DONE
     for change in changes:
         mark = {"added": "A", "changed": "M", "deleted": "D"}[change.kind]
-        output.on_stdout().print(f"{mark}  {change.path}  ({output.size(change.size)})", markup=False)
+        output.on_stdout().print(f"{mark}  {change.path}  ({output.size(change.size)})")
     return exits.DONE
 
 

@@ -2,54 +2,80 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
-from typing import BinaryIO
+from collections.abc import AsyncIterator, Collection
+from typing import BinaryIO, Self
 
 from rich.console import Console
 from rich.text import Text
 
 from temporal_runs.cli import output
-from temporal_runs.client import RunHandle
+from temporal_runs.client import RunHandle, RunsError
 from temporal_runs.status import RunStatus, State
+from temporal_runs.store import StoreError
 
 CONSOLE_WITHIN = 3.0
 """Seconds to wait for the last bytes of a console before the states that follow it are shown."""
 
-WAITS_FOR_LONG = 3.0
-"""Seconds after which it is said what a Run waits for."""
+LASTS_A_WHILE = 3.0
+"""Seconds in one state after which more is said than its name."""
 
 LOOKS_EVERY = 1.0
 
 BEFORE_THE_COMMAND = {State.QUEUED, State.SCHEDULED, State.PREPARING, State.BUILDING, State.PULLING}
+BEFORE_THE_END = {state for state in State if not state.is_final}
 
 
-@asynccontextmanager
-async def explaining_waits(handle: RunHandle, page: Console) -> AsyncGenerator[asyncio.Task[None]]:
-    """Shows what keeps a Run from executing: on a terminal in one changing line, elsewhere its place in the queue.
+class ThisMoment:
+    """`async with`: what a Run does or waits for, beside its states, once one of these has lasted a while.
 
-    Gives the task that does, to be cancelled when the command executes.
+    On a terminal in one line that changes; elsewhere its places in the queue.
     """
 
-    async def explain() -> None:
-        await asyncio.sleep(WAITS_FOR_LONG)
-        said = ""
-        with page.status("") if page.is_terminal else nullcontext() as line:
-            while (status := await handle.status()).state in BEFORE_THE_COMMAND:
-                now = output.now(status)
-                if line:
-                    line.update(Text(now))
-                elif now != said and status.state is State.QUEUED:
-                    page.print(f"{'':20}{now}", markup=False)
-                said = now
-                await asyncio.sleep(LOOKS_EVERY)
+    def __init__(self, handle: RunHandle, page: Console, states: Collection[State]) -> None:
+        self._handle = handle
+        self._page = page
+        self._states = states
+        self._line = page.status("") if page.is_terminal else None
+        self._showing: asyncio.Task[None] | None = None
 
-    explaining = asyncio.create_task(explain())
-    try:
-        yield explaining
-    finally:
-        explaining.cancel()
-        await asyncio.gather(explaining, return_exceptions=True)
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.hide()
+        if self._showing is not None:
+            await asyncio.gather(self._showing, return_exceptions=True)
+
+    def show_in(self, state: State) -> None:
+        """Told of each state the Run enters: shows it from then on, if it is one of those to show."""
+        if state not in self._states:
+            self.hide()
+        elif self._showing is None or self._showing.done():
+            self._showing = asyncio.create_task(self._show())
+
+    def hide(self) -> None:
+        """Returns with the line gone."""
+        if self._showing is not None:
+            self._showing.cancel()
+        if self._line is not None:
+            self._line.stop()
+
+    async def _show(self) -> None:
+        await asyncio.sleep(LASTS_A_WHILE)
+        said = ""
+        while True:
+            try:
+                status = await self._handle.status()
+                text, waits = output.now(status), status.state is State.QUEUED
+            except RunsError as trouble:
+                text, waits = str(trouble), True
+            if self._line is not None:
+                self._line.update(Text(text))
+                self._line.start()
+            elif waits and text != said:
+                self._page.print(f"{'':20}{text}")
+                said = text
+            await asyncio.sleep(LOOKS_EVERY)
 
 
 class ConsoleCopy:
@@ -59,9 +85,11 @@ class ConsoleCopy:
         self._stream = stream
         self._in_line = False
 
-    async def copy(self, pieces: AsyncIterator[bytes]) -> None:
-        """Writes the bytes as they come."""
+    async def copy(self, pieces: AsyncIterator[bytes], moment: ThisMoment | None = None) -> None:
+        """Writes the bytes as they come; the moment's line makes way for them."""
         async for piece in pieces:
+            if moment is not None:
+                moment.hide()
             self._stream.write(piece)
             self._stream.flush()
             self._in_line = not piece.endswith(b"\n")
@@ -80,24 +108,26 @@ async def follow(handle: RunHandle, console_to: BinaryIO) -> RunStatus:
     copying: asyncio.Task[None] | None = None
     status: RunStatus | None = None
     try:
-        async with explaining_waits(handle, talk) as explaining:
+        async with ThisMoment(handle, talk, BEFORE_THE_COMMAND) as moment:
             async for status in handle.watch():
-                if status.state not in BEFORE_THE_COMMAND:
-                    explaining.cancel()
                 if copying is None:
-                    copying = asyncio.create_task(console.copy(handle.logs(follow=True)))
+                    copying = asyncio.create_task(console.copy(handle.logs(follow=True), moment))
+                moment.show_in(status.state)
                 if status.state in (State.FINISHING, State.STOPPING) or status.state.is_final:
                     await asyncio.wait({copying}, timeout=CONSOLE_WITHIN)
                 console.end_line(talk)
                 talk.print(output.state_line(status))
-        if copying is not None:
+        assert status is not None and copying is not None
+        try:
             await copying
+        except (RunsError, StoreError) as trouble:
+            # How the Run ended is known all the same.
+            talk.print(f"Its console cannot be read: {trouble}")
+        return status
     finally:
         if copying is not None:
             copying.cancel()
             await asyncio.gather(copying, return_exceptions=True)
-    assert status is not None
-    return status
 
 
 def stdout_bytes() -> BinaryIO:
@@ -107,7 +137,7 @@ def stdout_bytes() -> BinaryIO:
 
 
 def say_that_it_goes_on(run_id: str) -> None:
-    """After a ctrl-C: following has ended, the Run has not."""
+    """Following has ended, by ctrl-C or for want of who answers; the Run has not."""
     output.on_stderr().print(
-        f"\nThe Run goes on. Watch it again: temporal-runs watch {run_id} · end it: temporal-runs stop {run_id}"
+        f"\nRun {run_id} goes on. Watch it again: temporal-runs watch {run_id} · end it: temporal-runs stop {run_id}"
     )

@@ -50,7 +50,8 @@ def on_stderr() -> Console:
 
 def _console(stream: TextIO) -> Console:
     width = None if stream.isatty() else WIDE
-    return Console(file=stream, width=width, highlight=False, soft_wrap=True)
+    # What is printed is people's own text, paths above all: nothing in it is markup.
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def print_json(value: "BaseModel | Sequence[Any] | dict[str, Any]") -> None:
@@ -132,8 +133,10 @@ def _results(results: "Results", commit: str | None) -> Iterator[Text]:
 def now(status: "RunStatus") -> str:
     """What a Run does at this moment, or what it waits for, on one line."""
     said = status.reason or status.state
+    if status.queue and not status.queue.executors:
+        return f"no executor serves tier {(status.spec or {}).get('tier')}: place {status.queue.position}"
     if status.queue:
-        return f"{said}: place {status.queue.position}" if status.queue.executors else f"{said}: none is there"
+        return f"{said}: place {status.queue.position}"
     done = status.progress or {}
     if "files" in done:
         return f"{said}: {plural(done['files'], 'file')}, {size(done['bytes'])}"

@@ -37,7 +37,7 @@ def up() -> int:
     return session.in_loop(_until_told(work()))
 
 
-def setup() -> int:
+def setup(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> int:
     """Register the search attributes of Runs at the Temporal server. Safe to repeat."""
     from temporal_runs import search_attributes
     from temporal_runs.cli import output, session
@@ -47,6 +47,9 @@ def setup() -> int:
     async def work() -> int:
         client = await connect(Settings.load())
         added = await search_attributes.register(client)
+        if as_json:
+            output.print_json({"namespace": client.namespace, "registered": added})
+            return exits.DONE
         said = f"registered {', '.join(added)}" if added else "nothing to do, all search attributes are there"
         output.on_stdout().print(f"{client.namespace}: {said}")
         return exits.DONE
@@ -177,7 +180,7 @@ def _executor_id(given: str | None) -> str:
     from temporal_runs.spec import ID_PATTERN
 
     name = given or socket.gethostname()
-    if not re.match(ID_PATTERN, name):
+    if not re.fullmatch(ID_PATTERN, name):
         raise exits.UsageProblem(
             f"{name!r} cannot be an executor's id: use letters, digits, '.', '_' and '-', at most 63 (--id)"
         )

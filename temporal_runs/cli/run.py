@@ -11,12 +11,8 @@ import typer
 from temporal_runs.cli import exits
 
 if TYPE_CHECKING:
-    from temporal_runs.cli import folders
     from temporal_runs.client import RunHandle
-    from temporal_runs.settings import Settings
-    from temporal_runs.spec import RunSpec
     from temporal_runs.status import RunStatus
-    from temporal_runs.store import Pushed, Store
 
 
 def run(
@@ -25,7 +21,7 @@ def run(
     tier: Annotated[str | None, typer.Option(help="The hardware tier. [default: small]")] = None,
     image: Annotated[str | None, typer.Option(help="The Docker image to run in.")] = None,
     environment: Annotated[
-        Path | None, typer.Option(help="JSON or TOML file: image, or base and instructions.")
+        Path | None, typer.Option(help="JSON or TOML file: image, or base and instructions.", readable=False)
     ] = None,
     env: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A variable; may be repeated.")] = None,
     title: Annotated[str | None, typer.Option(help="What to call it.")] = None,
@@ -37,13 +33,17 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON; all else to stderr.")] = False,
 ) -> int:
     """Push the current folder, run a command on it, follow it to its end. The exit code says how it ended."""
+    import asyncio
+
     from temporal_runs import search_attributes
-    from temporal_runs.cli import files, output, session
+    from temporal_runs.cli import files, folders, output, session
     from temporal_runs.settings import Settings
-    from temporal_runs.spec import RunSpec
+    from temporal_runs.spec import RunSpec, check_id
 
     if detach and pull:
         raise exits.UsageProblem("--pull waits for the results, --detach does not wait: leave one of them out")
+    if id is not None:
+        check_id(id)
     settings = Settings.load()
     folder = session.readable_folder(Path())
     if project is None:
@@ -68,20 +68,22 @@ def run(
         nonlocal run_id
         runs = await session.open_runs(settings)
         await search_attributes.require(runs.client)
-        pushed = await _push(store, settings, spec.project, folder)
+        pushed = await asyncio.to_thread(files.push_folder, store, settings, spec.project, folder, "pushed by run")
         for line in files.pushed_lines(spec.project, pushed):
-            talk.print(line, markup=False)
-        pinned = RunSpec.parse({**spec.model_dump(exclude_unset=True), "revision": _revision(pushed)})
-        handle = await runs.start(pinned, id=id)
+            talk.print(line)
+        # The project's latest, but never without what is in the folder.
+        revision = pushed.version if pushed.landed.conflicts else pushed.landed.commit
+        handle = await runs.start({**spec.model_dump(exclude_unset=True), "revision": revision}, id=id)
         run_id = handle.id
         address = session.web_address(settings, handle.id, runs.client.namespace)
         if detach:
             _say_started(handle, address, as_json=as_json)
             return exits.DONE
-        talk.print(f"Run {handle.id}" + (f" · {address}" if address else ""), markup=False)
+        talk.print(f"Run {handle.id}" + (f" · {address}" if address else ""))
         final = await _follow(handle, as_json=as_json)
         if pull and final.output_commit:
-            talk.print(files.pulled_line(await _pull(store, settings, spec, folder, final), folder), markup=False)
+            pulled = await asyncio.to_thread(folders.pull, store, settings, spec.project, folder, final.output_commit)
+            talk.print(files.pulled_line(pulled, folder))
         if address:
             talk.print(f"Web UI: {address}")
         return exits.exit_code(final.state)
@@ -96,41 +98,21 @@ def run(
         return exits.FOLLOWER_LEFT
 
 
-async def _push(store: "Store", settings: "Settings", project: str, folder: Path) -> "Pushed":
-    import asyncio
-
-    from temporal_runs.cli import files
-
-    return await asyncio.to_thread(files.push_folder, store, settings, project, folder, "pushed by run")
-
-
-def _revision(pushed: "Pushed") -> str:
-    """The version to run: the project's latest, but never without what is in the folder."""
-    return pushed.version if pushed.landed.conflicts else pushed.landed.commit
-
-
 async def _follow(handle: "RunHandle", *, as_json: bool) -> "RunStatus":
     from temporal_runs.cli import output
-    from temporal_runs.cli.follow import follow, stdout_bytes
-    from temporal_runs.outcome import as_result
+    from temporal_runs.cli.follow import follow, say_that_it_goes_on, stdout_bytes
+    from temporal_runs.outcome import RunsError, as_result
 
-    final = await follow(handle, sys.stderr.buffer if as_json else stdout_bytes())
+    try:
+        final = await follow(handle, sys.stderr.buffer if as_json else stdout_bytes())
+    except RunsError:
+        say_that_it_goes_on(handle.id)
+        raise
     for line in output.ending(final):
         output.on_stderr().print(line)
     if as_json:
         output.print_json(as_result(final))
     return final
-
-
-async def _pull(
-    store: "Store", settings: "Settings", spec: "RunSpec", folder: Path, final: "RunStatus"
-) -> "folders.Pulled":
-    import asyncio
-
-    from temporal_runs.cli import folders
-
-    assert final.output_commit
-    return await asyncio.to_thread(folders.pull, store, settings, spec.project, folder, final.output_commit)
 
 
 def _say_started(handle: "RunHandle", address: str | None, *, as_json: bool) -> None:
@@ -155,14 +137,13 @@ def _variables(pairs: list[str]) -> dict[str, str] | None:
 
 def _environment(image: str | None, file: Path | None) -> Any:
     """The spec's environment object; its keys are checked with the spec."""
+    from temporal_runs.cli import session
+
     if image is not None and file is not None:
         raise exits.UsageProblem("--image and --environment exclude each other: leave one of them out")
     if file is None:
         return None if image is None else {"image": image}
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise exits.UsageProblem(f"--environment {file} cannot be read: {error}") from None
+    text = session.readable_text(file, "--environment")
     try:
         return tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
     except tomllib.TOMLDecodeError as error:

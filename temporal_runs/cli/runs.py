@@ -3,15 +3,11 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from temporal_runs.cli import exits
-
-if TYPE_CHECKING:
-    from temporal_runs.spec import RunSpec
-    from temporal_runs.store import Store
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunId = Annotated[str, typer.Argument(metavar="ID", help="The Run's id.", show_default=False)]
@@ -31,7 +27,7 @@ def start(
     wanted = RunSpec.parse(_read_json(spec))
     settings = Settings.load()
     session.require_tier(settings, wanted)
-    _require_inputs(session.open_store(settings), wanted)
+    session.open_store(settings).resolve(wanted.project, wanted.revision)
 
     async def work() -> int:
         runs = await session.open_runs(settings)
@@ -81,8 +77,10 @@ def watch(id: RunId, as_json: Json = False) -> int:
         handle = (await session.open_runs(Settings.load())).get(id)
         page = output.on_stdout()
         facts = None
-        async with follow.explaining_waits(handle, output.on_stderr() if as_json else page):
+        talk = output.on_stderr() if as_json else page
+        async with follow.ThisMoment(handle, talk, follow.BEFORE_THE_END) as moment:
             async for facts in handle.watch():
+                moment.show_in(facts.state)
                 if as_json:
                     output.print_json_line(facts)
                 else:
@@ -193,18 +191,15 @@ def list_runs(
 
 def _read_json(name: str) -> Any:
     """The JSON of a file, or of stdin; raises UsageProblem."""
-    try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise exits.UsageProblem(f"the spec {name} cannot be read: {error}") from None
+    from temporal_runs.cli import session
+
+    if name == "-":
+        text = sys.stdin.buffer.read().decode(errors="replace")
+    else:
+        text = session.readable_text(Path(name), "the spec")
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise exits.UsageProblem(
             f"the spec {name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from None
-
-
-def _require_inputs(store: "Store", spec: "RunSpec") -> None:
-    """Raises StoreError where the project or its revision does not exist."""
-    store.resolve(spec.project, spec.revision)

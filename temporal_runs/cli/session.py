@@ -35,9 +35,14 @@ async def open_runs(settings: Settings) -> Runs:
 
 
 def require_tier(settings: Settings, spec: RunSpec) -> None:
-    """Raises UsageProblem for a tier that does not exist."""
+    """Raises UsageProblem for a tier that does not exist, where this machine can know."""
+    if settings.tiers is None and configured().address:
+        # The tiers are those of the dispatcher over there; an unknown one ends the Run as `invalid_spec`.
+        return
     if spec.tier not in settings.tier_table:
-        raise UsageProblem(f"unknown tier {spec.tier!r}: there are {', '.join(settings.tier_table)}")
+        raise UsageProblem(
+            f"unknown tier {spec.tier!r}: there are {', '.join(settings.tier_table)} (TEMPORAL_RUNS_TIERS names others)"
+        )
 
 
 def open_store(settings: Settings) -> Store:
@@ -45,16 +50,26 @@ def open_store(settings: Settings) -> Store:
     return Store.open(settings.store_url)
 
 
+def readable_text(path: Path, what: str) -> str:
+    """The text of a file; raises UsageProblem."""
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise UsageProblem(f"{what} {path} cannot be read: {error.strerror}. Check the path and its rights.") from None
+    except UnicodeDecodeError:
+        raise UsageProblem(f"{what} {path} cannot be read: it is not UTF-8 text") from None
+
+
 def readable_folder(folder: Path) -> Path:
     """The folder's real path; raises UsageProblem for what cannot be read as a project."""
     try:
         folder = folder.resolve(strict=True)
     except OSError as error:
-        raise UsageProblem(f"{folder} cannot be read: {error.strerror}") from None
+        raise UsageProblem(f"{folder} cannot be read: {error.strerror}. Check the path and its rights.") from None
     if not folder.is_dir():
         raise UsageProblem(f"{folder} is not a folder: name the folder that holds the project's files")
     if not os.access(folder, os.R_OK | os.X_OK):
-        raise UsageProblem(f"{folder} cannot be read: permission denied")
+        raise UsageProblem(f"{folder} cannot be read: change its rights, or name another folder")
     return folder
 
 
@@ -69,13 +84,13 @@ def require_modest(folder: Path) -> None:
 def project_name(given: str | None, folder: Path) -> str:
     """The project's name: as given, else the folder's, made to fit."""
     if given is not None:
-        if not re.match(ID_PATTERN, given):
+        if not re.fullmatch(ID_PATTERN, given):
             raise UsageProblem(
                 f"{given!r} cannot be a project's name: use letters, digits, '.', '_' and '-', at most 63"
             )
         return given
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.name).strip("-_.")[:63]
-    if not re.match(ID_PATTERN, name):
+    if not re.fullmatch(ID_PATTERN, name):
         raise UsageProblem(f"the folder {folder} gives no project name: name it with --project")
     return name
 

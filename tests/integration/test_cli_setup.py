@@ -33,3 +33,8 @@ async def test_a_server_that_was_never_set_up(bare_server: WorkflowEnvironment, 
     assert "RunState" in done.stdout
     started = await asyncio.to_thread(machine.run, "start", "-", "--id", "r1", **given)
     assert (started.returncode, started.stdout) == (0, "r1\n")
+
+    followed = await asyncio.to_thread(machine.run, "run", "--id", "r2", "--", "true", env=there)
+    assert (followed.returncode, followed.stdout) == (2, "")
+    assert "no dispatcher answers" in followed.stderr
+    assert "Run r2 goes on" in followed.stderr, "it waits for a dispatcher, and is not lost"

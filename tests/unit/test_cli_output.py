@@ -1,4 +1,4 @@
-"""What a person is told a Run does, on one line."""
+"""What a person is told a Run does, on one line; and what is printed is never taken for markup."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +21,7 @@ def status(state: State = State.QUEUED, **more: Any) -> RunStatus:
         (status(), "waits"),
         (status(reason=None), "Queued"),
         (status(queue=Queue(position=3, executors=1)), "waits: place 3"),
-        (status(queue=Queue(position=1, executors=0)), "waits: none is there"),
+        (status(queue=Queue(position=1, executors=0), spec={"tier": "big"}), "no executor serves tier big: place 1"),
         (status(State.PREPARING, progress={"files": 1, "bytes": 2048}), "waits: 1 file, 2.0 KiB"),
         (status(State.PULLING, progress={"text": "layer 1", "current": 1, "total": 2}), "waits: layer 1, 1 B of 2 B"),
         (status(State.BUILDING, progress={"text": "Step 1/2", "current": 0, "total": 0}), "waits: Step 1/2"),
@@ -31,3 +31,8 @@ def status(state: State = State.QUEUED, **more: Any) -> RunStatus:
 )
 def test_what_a_run_does_now(facts: RunStatus, said: str):
     assert output.now(facts) == said
+
+
+def test_peoples_own_text_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]):
+    output.on_stdout().print("skipped: [red]a:smile:[/b] 1 2")
+    assert capsys.readouterr().out == "skipped: [red]a:smile:[/b] 1 2\n"

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,9 @@ import pytest
 from temporal_runs.store import Store
 
 SPEC = {"project": "penguins", "command": ["true"]}
+
+AS_ANYBODY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+"""Root without the right to read what may not be read: Debian's util-linux has it."""
 
 
 class Machine:
@@ -26,9 +29,14 @@ class Machine:
         self.store.push("penguins", self.folder, base=None, author="tester", message="first")
 
     def run(
-        self, *arguments: str, stdin: str = "", env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        *arguments: str,
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        under: Sequence[str] = (),
     ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from temporal_runs.cli import main; main()", *arguments]
+        command = [*under, sys.executable, "-c", "from temporal_runs.cli import main; main()", *arguments]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL")}
         clean |= {
             "TEMPORAL_RUNS_HOME": str(self.home),
@@ -108,6 +116,15 @@ def test_help_imports_nothing_heavy(machine: Machine):
         (["run", "--environment", "missing.json", "--", "true"], "missing.json"),
         (["run", "--image", "a", "--environment", "b", "--", "true"], "exclude each other"),
         (["run", "--detach", "--pull", "--", "true"], "--pull"),
+        (["run", "--id", "no/slash", "--", "true"], "no/slash"),
+        (["run", "--project", "penguins\n", "--", "true"], "project's name"),
+        (["run", "--environment", ".", "--", "true"], "cannot be read: Is a directory"),
+        (["run", "--environment", "data.txt", "--", "true"], "environment"),
+        (["start", "-", "--colour"], "temporal-runs start --help"),
+        (["start", "."], "cannot be read: Is a directory"),
+        (["files"], "temporal-runs files --help"),
+        (["files", "push", "--project", "penguins\n"], "project's name"),
+        (["files", "pull", "data.txt"], "data.txt"),
         (["run"], "Missing argument"),
         (["start", "missing.json"], "missing.json"),
         (["files", "log", "--project", "nobody"], "nobody"),
@@ -138,6 +155,59 @@ def test_what_cannot_be_done_is_said_in_one_line(machine: Machine, arguments: li
 )
 def test_a_bad_spec_starts_nothing(machine: Machine, spec: str, saying: str):
     machine.refuses("start", "-", stdin=spec, saying=saying)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "saying"),
+    [
+        ("e.json", "{", "is not JSON"),
+        ("e.toml", "image = ", "is not TOML"),
+        ("e.json", '{"colour": "blue"}', "environment.colour: unknown key"),
+        ("e.json", '{"image": 3}', "environment.image"),
+        ("e.toml", 'image = "Not An Image"', "environment.image"),
+        ("e.json", '{"base": "a", "instructions": "RUN true"}', "environment.instructions"),
+        ("e.json", '{"base": "a", "instructions": ["FROM b"]}', "FROM"),
+        ("e.json", "{}", "image"),
+        ("e.json", '["a"]', "environment"),
+        ("e.json", "\udcff", "not UTF-8"),
+    ],
+)
+def test_a_bad_environment_file_starts_nothing(machine: Machine, name: str, text: str, saying: str):
+    (machine.folder / name).write_text(text, errors="surrogateescape")
+    machine.refuses("run", "--environment", name, "--", "true", saying=saying)
+    assert len(machine.store.log("penguins")) == 1, "nothing may be pushed for a Run that cannot start"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "locked"),
+    [
+        (["run", "--", "true"], "."),
+        (["files", "push"], "."),
+        (["files", "push"], "data.txt"),
+        (["files", "push", "sub"], "sub"),
+        (["files", "push"], "sub"),
+        (["files", "pull", "sub"], "sub"),
+        (["run", "--environment", "e.json", "--", "true"], "e.json"),
+        (["start", "e.json"], "e.json"),
+    ],
+)
+def test_what_may_not_be_read_is_named(machine: Machine, arguments: list[str], locked: str):
+    (machine.folder / "sub").mkdir()
+    (machine.folder / "e.json").write_text("{}")
+    place = machine.folder / locked
+    rights = place.stat().st_mode
+    # Enough to be in the folder, not to read it.
+    place.chmod(0o111 if locked == "." else 0)
+    try:
+        machine.refuses(*arguments, saying=place.name, under=AS_ANYBODY)
+    finally:
+        place.chmod(rights)
+    assert len(machine.store.log("penguins")) == 1, "nothing may be pushed of what cannot be read whole"
+
+
+def test_a_home_that_may_not_be_written_is_named(machine: Machine):
+    (locked := machine.folder / "locked").mkdir(mode=0o555)
+    machine.refuses("up", saying=str(locked), env={"TEMPORAL_RUNS_HOME": str(locked / "home")}, under=AS_ANYBODY)
 
 
 @pytest.mark.parametrize(
