@@ -11,11 +11,11 @@ from temporalio import activity
 from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.capture import Capture
 from temporal_runs.activities.leases import Holding, Leases
-from temporal_runs.activities.preparing import FILES, INDEX
+from temporal_runs.activities.preparing import FILES
 from temporal_runs.engine import Engine
 from temporal_runs.status import Results
 from temporal_runs.steps import Assignment, Completion, Finished
-from temporal_runs.store import Index, Landed, Store
+from temporal_runs.store import Landed, Store
 
 SHOWN = 100
 """How many conflicts and skipped files a result names: it must stay small."""
@@ -73,7 +73,6 @@ class Finishing:
         assert holding.assignment
         spec, attempt = holding.assignment.inputs.spec, holding.request.attempt
         workspace = self._leases.workspace(holding)
-        index = workspace / INDEX
 
         def progress(files: int, size: int) -> None:
             if attendance:
@@ -82,7 +81,6 @@ class Finishing:
         landed = self._store.land(
             spec.project,
             workspace / FILES,
-            Index.load(index),
             base=holding.assignment.inputs.commit,
             origin=attempt.key,
             author=spec.owner,

@@ -12,8 +12,8 @@ from temporal_runs.engine import Engine
 from temporal_runs.steps import Assignment, Prepared, Workspace
 from temporal_runs.store import Store
 
-FILES, INDEX = "files", "index"
-"""Below an attempt's folder: what the container sees, and what the files were before it did."""
+FILES, WHOLE = "files", "whole"
+"""Below an attempt's folder: what the container sees, and the mark that all of it is there."""
 
 
 class Preparing:
@@ -49,20 +49,17 @@ class Preparing:
 
     def _fill(self, assignment: Assignment, attendance: Attendance) -> Workspace:
         folder = self._leases.workspace(attendance.holding)
-        files, index = folder / FILES, folder / INDEX
+        files, whole = folder / FILES, folder / WHOLE
         done = [0, 0]
 
         def progress(count: int, size: int) -> None:
             done[:] = count, size
             attendance.report(files=count, bytes=size)
 
-        if not index.exists():
+        if not whole.exists():
             shutil.rmtree(folder, ignore_errors=True)
             Path(folder).mkdir(parents=True, mode=0o700)
             inputs = assignment.inputs
-            checkout = self._store.checkout(
-                inputs.spec.project, inputs.commit, files, owner=self._owner, progress=progress
-            )
-            # Last, so that an index stands only beside a whole workspace.
-            checkout.save(index)
+            self._store.checkout(inputs.spec.project, inputs.commit, files, owner=self._owner, progress=progress)
+            whole.touch()
         return Workspace(folder=str(files), files=done[0], bytes=done[1])

@@ -146,7 +146,7 @@ class System:
         """The files of a project's newest commit."""
         commit = commit or self.store.resolve(project, "latest")
         return {
-            entry.path.decode(): self.store.read(project, commit, entry.path.decode())
+            entry.path.decode(): b"".join(self.store.read(project, commit, entry.path.decode()))
             for entry in self.store.entries(project, commit)
             if entry.kind == "file"
         }

@@ -6,6 +6,7 @@ The one rule: a file that was changed here since that version is never overwritt
 import json
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from blake3 import blake3
 
 from temporal_runs.cli.exits import UsageProblem
 from temporal_runs.settings import Settings
-from temporal_runs.store import Entry, InvalidFolder, Store
+from temporal_runs.store import Entry, InvalidFolder, Store, content_name
 from temporal_runs.store.model import shown
 
 NAMED = 5
@@ -81,7 +82,7 @@ def pull(store: Store, settings: Settings, project: str, folder: Path, commit: s
         _remove(folder, path)
     written = [after[path] for path in moves if path in after]
     for entry in written:
-        _write(folder, entry, b"" if entry.kind == "link" else store.read(project, commit, _text(entry.path)))
+        _write(folder, entry, iter(()) if entry.kind == "link" else store.read(project, commit, _text(entry.path)))
     Link(folder, project, commit).save(settings)
     return Pulled(commit, len(written), len(deleted), sum(entry.size for entry in written))
 
@@ -123,7 +124,7 @@ def _holds(folder: Path, path: bytes, entry: Entry | None) -> bool:
         return False
     if bool(found.st_mode & 0o111) != entry.executable:
         return False
-    return blake3(max_threads=blake3.AUTO).update_mmap(place).hexdigest() == entry.hash
+    return content_name(place) == entry.hash
 
 
 def _place(folder: Path, path: bytes) -> Path | None:
@@ -146,7 +147,7 @@ def _remove(folder: Path, path: bytes) -> None:
         above = above.parent
 
 
-def _write(folder: Path, entry: Entry, content: bytes) -> None:
+def _write(folder: Path, entry: Entry, content: Iterator[bytes]) -> None:
     """Puts a file in place, whole or not at all."""
     place = _inside(folder, entry.path)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +156,8 @@ def _write(folder: Path, entry: Entry, content: bytes) -> None:
     if entry.kind == "link":
         fresh.symlink_to(os.fsdecode(entry.link))
     else:
-        fresh.write_bytes(content)
+        with fresh.open("wb") as file:
+            file.writelines(content)
         fresh.chmod(0o755 if entry.executable else 0o644)
         os.utime(fresh, ns=(entry.mtime_ns, entry.mtime_ns))
     fresh.replace(place)

@@ -1,5 +1,6 @@
 """A content-addressed store of projects' files, in a folder or any object store. It knows nothing of Runs."""
 
+from .contents import content_name
 from .errors import (
     InvalidFolder,
     StoreCorrupt,
@@ -8,7 +9,6 @@ from .errors import (
     UnknownProject,
     UnknownRevision,
 )
-from .index import Index
 from .model import Change, Changes, Commit, Entry, Landed, Pushed
 from .store import Store
 
@@ -17,7 +17,6 @@ __all__ = [
     "Changes",
     "Commit",
     "Entry",
-    "Index",
     "InvalidFolder",
     "Landed",
     "Pushed",
@@ -27,4 +26,5 @@ __all__ = [
     "StoreUnavailable",
     "UnknownProject",
     "UnknownRevision",
+    "content_name",
 ]

@@ -1,19 +1,22 @@
-"""A commit becomes a folder: exactly its files, all verified, nothing outside of it, no link to a blob."""
+"""A commit becomes a folder: exactly its files, all verified, nothing outside of it, no link to the store."""
 
 import errno
 import os
 import shutil
 import threading
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .contents import Contents, FileTarget, written
 from .errors import InvalidFolder, StoreCorrupt
-from .index import Index, Stamp
+from .intake import Progress
 from .model import shown
-from .objects import Objects, blob
-from .scan import OPEN_FOLDER, Progress
-from .trees import MAX_DEPTH, Node, Trees, bytes_of
+from .objects import Objects
+from .packs import Packs
+from .scan import OPEN_FOLDER
+from .trees import MAX_DEPTH, Node, Tree, Trees
 
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -25,82 +28,96 @@ class Checkout:
     objects: Objects
     owner: tuple[int, int] | None
     progress: Progress | None
-    _stamps: dict[bytes, Stamp] = field(default_factory=dict[bytes, Stamp])
     _files: int = 0
     _bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._trees = Trees(self.objects)
-        self._lock = threading.Lock()
+        packs = Packs(self.objects)
+        self._trees = Trees(packs)
+        self._contents = Contents(self.objects, packs)
 
-    def into(self, folder: Path, root: Node) -> Index:
+    def into(self, folder: Path, root: Node) -> None:
         """Fills a folder that is empty or does not exist. On an exception it is left empty."""
-        descriptor = empty_folder(folder)
-        try:
-            self._own(descriptor, 0o755)
-            self._folder(descriptor, b"", root)
-        except BaseException:
-            clear(folder)
-            raise
-        finally:
-            os.close(descriptor)
-        return Index(self._stamps)
+        with empty_folder(folder) as descriptor:
+            try:
+                self._folder(descriptor, b"", root)
+                self._finish(descriptor, 0o755, None)
+            except BaseException:
+                clear(folder)
+                raise
 
     def _folder(self, descriptor: int, path: bytes, folder: Node) -> None:
         if path.count(b"/") > MAX_DEPTH:
-            raise StoreCorrupt(f"tree {folder.tree} is nested too deep at {shown(path)[:200]}")
+            raise StoreCorrupt(f"tree {folder.tree.hex()} is nested too deep at {shown(path)[:200]}")
         tree = self._trees.load(folder)
-        self.objects.each(
-            lambda item: self._file(descriptor, item[0], path + item[0], item[1]),
-            [(name, node) for name, node in tree.items() if node.kind in ("f", "x")],
-        )
+        self._packed(descriptor, tree)
         for name, node in tree.items():
-            if node.kind == "l":
-                self._link(descriptor, name, node)
-            elif node.kind == "d":
-                os.mkdir(name, dir_fd=descriptor)
-                child = os.open(name, OPEN_FOLDER, dir_fd=descriptor)
-                try:
-                    self._folder(child, path + name + b"/", node)
-                    self._own(child, 0o755)
-                    os.utime(child, ns=(node.mtime_ns, node.mtime_ns))
-                finally:
-                    os.close(child)
+            match node.kind:
+                case "f" | "x":
+                    if not node.pack:
+                        self._file(descriptor, name, node)
+                case "l":
+                    self._link(descriptor, name, node)
+                case "d":
+                    os.mkdir(name, dir_fd=descriptor)
+                    child = os.open(name, OPEN_FOLDER, dir_fd=descriptor)
+                    try:
+                        self._folder(child, path + name + b"/", node)
+                        self._finish(child, 0o755, node)
+                    finally:
+                        os.close(child)
 
-    def _file(self, parent: int, name: bytes, path: bytes, node: Node) -> None:
-        descriptor = os.open(name, NEW_FILE, 0o600, dir_fd=parent)
+    def _packed(self, folder: int, tree: Tree) -> None:
+        """The files of a folder whose contents are in packs."""
+        names: dict[bytes, list[bytes]] = {}
+        for name, node in tree.items():
+            if node.kind in ("f", "x") and node.pack:
+                names.setdefault(node.hash, []).append(name)
+        for content, data in self._contents.packed(tree[same[0]] for same in names.values()):
+            for name in names[content]:
+                with self._new_file(folder, name, tree[name]) as descriptor:
+                    written(descriptor, data, 0)
+                self._tell(len(data), files=1)
+
+    def _file(self, folder: int, name: bytes, node: Node) -> None:
+        with self._new_file(folder, name, node) as descriptor:
+            os.ftruncate(descriptor, node.size)
+            self._contents.write(node, FileTarget(descriptor), self._tell)
+        self._tell(0, files=1)
+
+    @contextmanager
+    def _new_file(self, folder: int, name: bytes, node: Node) -> Generator[int]:
+        descriptor = os.open(name, NEW_FILE, 0o600, dir_fd=folder)
         try:
-            for chunk in blob(self.objects, node.hash, node.size):
-                rest = memoryview(chunk)
-                while rest:
-                    rest = rest[os.write(descriptor, rest) :]
-            self._own(descriptor, 0o755 if node.kind == "x" else 0o644)
-            os.utime(descriptor, ns=(node.mtime_ns, node.mtime_ns))
-            found = os.fstat(descriptor)
+            yield descriptor
+            self._finish(descriptor, 0o755 if node.kind == "x" else 0o644, node)
         finally:
             os.close(descriptor)
-        if found.st_size != node.size:
-            raise StoreCorrupt(f"the tree says {shown(path)} has {node.size} bytes, its object has {found.st_size}")
+
+    def _tell(self, size: int, files: int = 0) -> None:
         with self._lock:
-            self._stamps[path] = Stamp.of(found, node.hash)
-            self._files += 1
-            self._bytes += node.size
+            self._files += files
+            self._bytes += size
             if self.progress is not None:
                 self.progress(self._files, self._bytes)
 
-    def _link(self, parent: int, name: bytes, node: Node) -> None:
-        os.symlink(bytes_of(node.hash), name, dir_fd=parent)
+    def _link(self, folder: int, name: bytes, node: Node) -> None:
+        os.symlink(node.hash, name, dir_fd=folder)
         if self.owner is not None:
-            os.chown(name, *self.owner, dir_fd=parent, follow_symlinks=False)
-        os.utime(name, ns=(node.mtime_ns, node.mtime_ns), dir_fd=parent, follow_symlinks=False)
+            os.chown(name, *self.owner, dir_fd=folder, follow_symlinks=False)
+        os.utime(name, ns=(node.mtime_ns, node.mtime_ns), dir_fd=folder, follow_symlinks=False)
 
-    def _own(self, descriptor: int, mode: int) -> None:
+    def _finish(self, descriptor: int, mode: int, node: Node | None) -> None:
         if self.owner is not None:
             os.fchown(descriptor, *self.owner)
         os.fchmod(descriptor, mode)
+        if node is not None:
+            os.utime(descriptor, ns=(node.mtime_ns, node.mtime_ns))
 
 
-def empty_folder(folder: Path) -> int:
+@contextmanager
+def empty_folder(folder: Path) -> Generator[int]:
     """A descriptor of the folder, made if need be; refused where anything is in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,10 +126,12 @@ def empty_folder(folder: Path) -> int:
         if error.errno in (errno.EEXIST, errno.ENOTDIR):
             raise InvalidFolder(f"{folder} is not a folder. Choose another, or remove it.") from error
         raise
-    if any(folder.iterdir()):
+    try:
+        if any(folder.iterdir()):
+            raise InvalidFolder(f"{folder} is not empty. Choose another folder, or empty it.")
+        yield descriptor
+    finally:
         os.close(descriptor)
-        raise InvalidFolder(f"{folder} is not empty. Choose another folder, or empty it.")
-    return descriptor
 
 
 def clear(folder: Path) -> None:

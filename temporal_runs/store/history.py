@@ -12,10 +12,11 @@ from typing import Any
 from .errors import StoreCorrupt, UnknownRevision
 from .model import Changes, Commit, Landed
 from .objects import Held, Objects, checked, damaged, digest, missing
-from .trees import HASH, Node
+from .trees import Node, sound
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 REF = re.compile(rf"{NAME.pattern}(/{NAME.pattern})*")
+HASH = re.compile(r"[0-9a-f]{64}")
 SHORTEST_PREFIX = 8
 """Characters of an id that name a commit; also how commits are laid out, so that a prefix is one listing."""
 
@@ -130,8 +131,9 @@ class History:
         """A new commit, durable, on no ref yet. `told` are the changes, conflicts and what was skipped."""
         at = datetime.now(UTC)
         body: dict[str, Any] = {
-            "tree": root.tree,
-            "content": root.hash,
+            "tree": root.tree.hex(),
+            "content": root.hash.hex(),
+            "packed": [root.pack.hex(), root.offset, root.size],
             "parents": [parent.commit.id for parent in parents],
             "author": author,
             "message": message,
@@ -144,7 +146,7 @@ class History:
             "nonce": secrets.token_hex(8),
         }
         data = json.dumps(body).encode()
-        name = digest(data)
+        name = digest(data).hex()
         with self._objects.batch() as batch:
             batch.add(self._commit_key(name), data)
         return record_of(name, data)
@@ -152,7 +154,7 @@ class History:
     def _find(self, commit_id: str) -> Record | None:
         key = self._commit_key(commit_id)
         data = self._objects.get(key)
-        return None if data is None else record_of(commit_id, checked(key, commit_id, data))
+        return None if data is None else record_of(commit_id, checked(key, bytes.fromhex(commit_id), data))
 
     def _commit_key(self, commit_id: str) -> str:
         return f"v/{self._project}/{commit_id[:SHORTEST_PREFIX]}/{commit_id}"
@@ -177,7 +179,11 @@ def record_of(name: str, data: bytes) -> Record:
             origin=body["origin"],
             at=datetime.fromisoformat(body["at"]),
         )
-        root = Node("d", body["content"], 0, 0, body["tree"])
+        pack, offset, size = body["packed"]
+        content, tree = bytes.fromhex(body["content"]), bytes.fromhex(body["tree"])
+        root = Node("d", content, size, 0, bytes.fromhex(pack), offset, tree)
+        if not sound(root):
+            raise ValueError("its root is no folder")
         return Record(commit, root, body["generation"], Changes(*body["changes"]), body["conflicts"], body["skipped"])
     except (ValueError, LookupError, TypeError) as error:
         raise StoreCorrupt(damaged(f"commit {name}")) from error

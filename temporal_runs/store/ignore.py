@@ -6,6 +6,8 @@ import stat
 
 from pathspec import GitIgnoreSpec
 
+from .errors import InvalidFolder
+from .objects import digest
 from .trees import text_of
 
 FILES = (".dominoignore", ".runignore")
@@ -18,12 +20,23 @@ class Ignore:
 
     def __init__(self, lines: list[str]) -> None:
         patterns = [line for line in lines if valid(line)]
+        self._text = "\n".join(patterns)
         self._spec = GitIgnoreSpec.from_lines([DEFAULT, *patterns]) if patterns else None
 
     @classmethod
     def of(cls, folder: int) -> "Ignore":
-        """The ignore files of an open folder; a link or anything else that is no file counts as none."""
-        return cls([line for name in FILES for line in lines_of(folder, name)])
+        """The ignore files of an open folder; a link or anything else that is no file counts as none.
+
+        Raises `InvalidFolder` where one cannot be read.
+        """
+        try:
+            return cls([line for name in FILES for line in lines_of(folder, name)])
+        except OSError as error:
+            raise InvalidFolder(f"cannot read the folder's ignore files: {error.strerror}") from error
+
+    def basis(self, commit: str | None) -> str:
+        """What an index is good for: a commit, seen through these patterns."""
+        return digest(f"{commit}\n{self._text}".encode("utf-8", "surrogateescape")).hex()
 
     @property
     def patterns(self) -> bool:

@@ -9,7 +9,9 @@ from .history import History, Record
 from .merge import Merge
 from .model import Landed
 from .objects import Objects
-from .trees import Node, Tree, Trees, saved
+from .packs import Packs
+from .trees import Trees
+from .upload import Upload
 
 PATIENCE = 60.0
 """Seconds of losing every race after which something else must be wrong."""
@@ -64,15 +66,12 @@ class Landing:
         return next((r.landed for r in self.history.walk(head.commit.id, above) if r.commit.id in made), None)
 
     def _merged(self, base: Record | None, version: Record, head: Record, beside: bytes | None) -> Record:
-        trees = Trees(self.objects)
-        with self.objects.batch() as batch:
-
-            def save(tree: Tree, mtime_ns: int) -> Node:
-                return saved(batch, tree, mtime_ns)
-
-            merge = Merge(trees.load, save, beside)
+        trees = Trees(Packs(self.objects))
+        with Upload(self.objects) as upload:
+            merge = Merge(trees.load, upload.folder, beside)
             root = merge.folders(base.root if base else None, version.root, head.root)
-        told = Landed("", version.changes, merge.conflicts, version.skipped)
+        # Without a base nobody can say that the other side changed anything.
+        told = Landed("", version.changes, merge.conflicts if base else [], version.skipped)
         return self.history.make(
             root,
             [head, version],

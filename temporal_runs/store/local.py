@@ -6,21 +6,27 @@ import fcntl
 import os
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .errors import StoreCorrupt, StoreUnavailable
-from .objects import Batch, Held, Item, missing
+from .concurrent import work_through
+from .errors import StoreUnavailable
+from .objects import Batch, Held, Item, Stored
 
-FOLDERS = ("b", "t", "v", "d", "refs", "tmp")
+FOLDERS = ("b", "p", "v", "d", "refs", "tmp")
 ABANDONED = 24 * 3600
 """Seconds after which a temporary file is of a process that was killed."""
 FEW = 64
 """Objects up to which each is synced by itself; a sync of the whole filesystem also waits for others' data."""
+BIG = 1024 * 1024
+"""Bytes of an object that is synced at once, in the background."""
 
 ADVICE = {
     errno.ENOSPC: "Its disk is full: free space there.",
@@ -40,6 +46,8 @@ class LocalObjects:
         with self.told("be opened"):
             for name in FOLDERS:
                 (root / name).mkdir(parents=True, exist_ok=True)
+        self._workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="store")
+        self._syncing = ThreadPoolExecutor(1, thread_name_prefix="sync")
         with suppress(OSError):  # a store that is read-only, or another process cleaning up
             self._clear_abandoned()
 
@@ -51,16 +59,14 @@ class LocalObjects:
                 self._expect_root()
                 return None
 
-    def stream(self, key: str, size: int) -> Iterator[bytes]:
+    def get_range(self, key: str, start: int, end: int) -> bytes | None:
         with self.told(f"read {key}"):
             try:
-                file = self.path(key).open("rb", buffering=0)
-            except FileNotFoundError:
+                with self.path(key).open("rb", buffering=0) as file:
+                    return os.pread(file.fileno(), end - start, start)
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 self._expect_root()
-                raise StoreCorrupt(missing(key)) from None
-            with file:
-                while chunk := file.read(1024 * 1024):
-                    yield chunk
+                return None
 
     def exists(self, key: str) -> bool:
         return self.path(key).is_file()
@@ -73,6 +79,17 @@ class LocalObjects:
                 return [prefix]
             found = (Path(folder, name) for folder, _, names in os.walk(top) for name in names)
             return sorted(str(path.relative_to(self.root)) for path in found)
+
+    def stored(self, prefix: str) -> Iterator[Stored]:
+        with self.told(f"list {prefix}"):
+            self._expect_root()
+            for folder, _, names in os.walk(self.path(prefix)):
+                for name in names:
+                    path = Path(folder, name)
+                    with suppress(FileNotFoundError):  # removed meanwhile
+                        found = path.stat()
+                        at = datetime.fromtimestamp(found.st_mtime, UTC)
+                        yield Stored(str(path.relative_to(self.root)), found.st_size, at)
 
     def folders(self, prefix: str) -> list[str]:
         with self.told(f"list {prefix}"):
@@ -95,7 +112,7 @@ class LocalObjects:
                 path.unlink(missing_ok=True)
 
     def batch(self) -> Batch:
-        return LocalBatch(self)
+        return LocalBatch(self, self._syncing)
 
     def held(self, key: str) -> Held | None:
         data = self.get(key)
@@ -112,8 +129,17 @@ class LocalObjects:
             return True
 
     def each(self, work: Callable[[Item], None], items: Iterable[Item]) -> None:
-        for item in items:
-            work(item)
+        work_through(self._workers, work, items)
+
+    def renew(self, key: str) -> bool:
+        """Makes an object young again; False where there is none."""
+        try:
+            os.utime(self.path(key))
+        except FileNotFoundError:
+            return False
+        except PermissionError:  # another user's, in a store that is shared
+            return self.exists(key)
+        return True
 
     def path(self, key: str) -> Path:
         """Where a key's file is."""
@@ -146,7 +172,7 @@ class LocalObjects:
             os.close(descriptor)
 
     def _replace(self, path: Path, data: bytes) -> None:
-        temporary = self.write_temporary([data])
+        temporary = self.write_temporary(data)
         try:
             sync(temporary)
             place(temporary, path)
@@ -155,15 +181,14 @@ class LocalObjects:
             raise
         sync(path.parent)
 
-    def write_temporary(self, chunks: Iterable[bytes]) -> Path:
+    def write_temporary(self, data: bytes) -> Path:
         """A new file outside of everybody's sight. Fails, as it should, where the store's folder is gone."""
         path = self.root / "tmp" / f"{os.getpid()}-{secrets.token_hex(8)}"
         try:
             with path.open("xb", buffering=0) as file:
-                for chunk in chunks:
-                    rest = memoryview(chunk)
-                    while rest:
-                        rest = rest[file.write(rest) :]
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.write(rest) :]
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -180,22 +205,29 @@ class LocalBatch:
     """Writes aside, syncs, then renames into place.
 
     In that order, because another process that finds an object takes it as given and may make its own
-    commit durable before we get further: whatever has its final name must already be on disk. Up to
-    `FEW` objects are synced one by one, more by one sync of the filesystem: 10,000 single ones take 6 s.
+    commit durable before we get further: whatever has its final name must already be on disk. Big objects are
+    synced while the next ones are made; up to `FEW` small ones one by one at the end, more by one sync of the
+    filesystem: 10,000 single ones take 6 s.
     """
 
-    def __init__(self, objects: LocalObjects) -> None:
+    def __init__(self, objects: LocalObjects, syncing: ThreadPoolExecutor) -> None:
         self._objects = objects
-        self._staged: dict[str, Path] = {}
+        self._syncing = syncing
+        self._lock = threading.Lock()
+        self._staged: dict[str, Path | None] = {}
+        self._synced: list[Future[None]] = []
 
     def add(self, key: str, data: bytes) -> None:
-        self.add_chunks(key, [data])
-
-    def add_chunks(self, key: str, chunks: Iterable[bytes]) -> None:
         with self._objects.told(f"write {key}"):
-            if key in self._staged or self._objects.exists(key):
+            with self._lock:
+                if key in self._staged:
+                    return
+                self._staged[key] = None
+            if self._objects.renew(key):
                 return
-            self._staged[key] = self._objects.write_temporary(chunks)
+            temporary = self._staged[key] = self._objects.write_temporary(data)
+            if len(data) >= BIG:
+                self._synced.append(self._syncing.submit(sync, temporary))
 
     def __enter__(self) -> Self:
         return self
@@ -204,20 +236,23 @@ class LocalBatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if error is None and self._staged:
+            if error is None:
                 with self._objects.told("keep new objects"):
                     self._finish()
         finally:
-            for temporary in self._staged.values():
+            wait(self._synced)
+            for temporary in filter(None, self._staged.values()):
                 temporary.unlink(missing_ok=True)
 
     def _finish(self) -> None:
-        paths = {temporary: self._objects.path(key) for key, temporary in self._staged.items()}
-        sync_all(self._objects.root, list(paths))
-        for temporary, path in paths.items():
+        places = {path: self._objects.path(key) for key, path in self._staged.items() if path}
+        for synced in self._synced:
+            synced.result()
+        if len(places) > len(self._synced):
+            sync_all(self._objects.root, list(places))
+        for temporary, path in places.items():
             place(temporary, path)
-        sync_all(self._objects.root, list({path.parent for path in paths.values()}))
-        self._staged.clear()
+        sync_all(self._objects.root, list({path.parent for path in places.values()}))
 
 
 def place(temporary: Path, path: Path) -> None:

@@ -18,7 +18,7 @@ class Merge:
     """One merge. `ours` is what lands, `theirs` what is on the ref by now.
 
     With `beside` (bytes to name a copy with) `theirs` keeps its name in a conflict and ours lands beside
-    it; a deletion gives way to a change. With None ours wins, which is then no conflict.
+    it; a deletion gives way to a change. With None ours wins.
     """
 
     load: Load
@@ -57,9 +57,9 @@ class Merge:
             # One side deleted a folder in which the other changed something: file by file.
             left = self._merged(base, ours, theirs, path + b"/")
             return self._saved(left, *folders) if left else None
+        self.conflicts.append(shown(path))
         if self.beside is None:
             return ours
-        self.conflicts.append(shown(path))
         return theirs if theirs is not None else ours
 
     def _tree(self, side: Node | None) -> Tree:

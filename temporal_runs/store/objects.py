@@ -1,10 +1,12 @@
 """The one way to a backend: named bytes, written whole or not at all, and refs moved by compare-and-swap.
 
-Everything above this module is the same for a folder, S3, GCS, Azure or memory.
+Everything above this module is the same for a folder, S3, GCS, Azure or memory. Keys: `p/` packs, `b/` contents
+and parts of contents, `v/` commits, `refs/`, `d/` documents, `tmp/` probes and what is not whole yet.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -13,9 +15,6 @@ from blake3 import blake3
 from .errors import StoreCorrupt
 
 Item = TypeVar("Item")
-
-CHUNK = 8 * 1024 * 1024
-"""Bytes held in memory at a time; contents up to this size are read in one go."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +25,22 @@ class Held:
     token: Any
 
 
-class Batch(Protocol):
-    """New objects that come into being together: all are in place and durable when `with` ends.
+@dataclass(frozen=True)
+class Stored:
+    """An object as a listing tells of it."""
 
-    The seam for packing small objects: nobody may rely on an object of an unfinished batch.
-    """
+    key: str
+    size: int
+    at: datetime
+    """When it was written, or found to be needed again."""
+
+
+class Batch(Protocol):
+    """New objects that come into being together: all are in place and durable when `with` ends."""
 
     def add(self, key: str, data: bytes) -> None:
-        """Adds an object. One that exists is left as it is: a key names its content."""
-        ...
-
-    def add_chunks(self, key: str, chunks: Iterable[bytes]) -> None:
-        """The same for contents too big for memory. An exception of `chunks` leaves no object and is
-        passed on; an `OSError` is taken for the backend's own."""
+        """Adds an object; thread-safe. One that exists is left as it is, since a key names its content, and is young
+        again for `Objects.stored`: nobody who clears away old objects takes it from under us."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -55,14 +57,18 @@ class Objects(Protocol):
         """The object's bytes, None where there is none."""
         ...
 
-    def stream(self, key: str, size: int) -> Iterator[bytes]:
-        """An object of `size` bytes piece by piece; `StoreCorrupt` where there is none."""
+    def get_range(self, key: str, start: int, end: int) -> bytes | None:
+        """The bytes from `start` to before `end`, fewer where the object is shorter; None where there is none."""
         ...
 
     def exists(self, key: str) -> bool: ...
 
     def keys(self, prefix: str) -> list[str]:
         """Keys that are `prefix` or below it as a folder, sorted."""
+        ...
+
+    def stored(self, prefix: str) -> Iterator[Stored]:
+        """The objects below a folder, in any order."""
         ...
 
     def folders(self, prefix: str) -> list[str]:
@@ -88,51 +94,35 @@ class Objects(Protocol):
         ...
 
     def each(self, work: Callable[[Item], None], items: Iterable[Item]) -> None:
-        """Does `work` on every item, as concurrently as the backend likes; the first exception ends it."""
+        """Does `work` on every item, as concurrently as the backend likes; the first exception ends it.
+
+        `work` may use everything here but `each`.
+        """
         ...
 
 
-def digest(data: bytes) -> str:
+def digest(data: bytes) -> bytes:
     """The name of these bytes."""
-    return blake3(data).hexdigest()
+    return blake3(data).digest()
 
 
-def blob_key(name: str) -> str:
-    """Where a file's content lives."""
-    return f"b/{name[:2]}/{name}"
+def missing(key: str) -> str:
+    """What to tell about an object that should be there."""
+    return f"object {key} is missing from the file store. {REMEDY}"
 
 
-def checked(key: str, name: str, data: bytes | None) -> bytes:
+def damaged(key: str) -> str:
+    """What to tell about an object that is not what its name promises."""
+    return f"object {key} does not match its hash: the file store is damaged. {REMEDY}"
+
+
+REMEDY = "`temporal-runs files verify --repair` heals it where a folder or a cache still has it; else restore a backup."
+
+
+def checked(key: str, name: bytes, data: bytes | None) -> bytes:
     """The bytes of an object, only if they are what their name promises."""
     if data is None:
         raise StoreCorrupt(missing(key))
     if digest(data) != name:
         raise StoreCorrupt(damaged(key))
     return data
-
-
-def blob(objects: Objects, name: str, size: int) -> Iterator[bytes]:
-    """A file's content piece by piece. Raises at the end if it is not what its name promises."""
-    key = blob_key(name)
-    if size <= CHUNK:
-        yield checked(key, name, objects.get(key))
-        return
-    seen = blake3(max_threads=blake3.AUTO)
-    for chunk in objects.stream(key, size):
-        seen.update(chunk)
-        yield chunk
-    if seen.hexdigest() != name:
-        raise StoreCorrupt(damaged(key))
-
-
-def missing(key: str) -> str:
-    """What to tell about an object that should be there."""
-    return f"object {key} is missing from the file store. Restore it from a backup, or push its files again."
-
-
-def damaged(key: str) -> str:
-    """What to tell about an object that is not what its name promises."""
-    return (
-        f"object {key} does not match its hash: the file store is damaged. "
-        "Restore it from a backup, or remove it and push its files again."
-    )

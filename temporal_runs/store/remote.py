@@ -1,12 +1,12 @@
 """Objects behind any URL obstore knows. Only its sync API: the async one aborts the interpreter at exit."""
 
 import secrets
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
-from functools import partial
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -14,13 +14,18 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import ObjectStore, from_url
 
-from .errors import StoreCorrupt, StoreUnavailable
-from .objects import CHUNK, Batch, Held, Item, missing
+from .concurrent import work_through
+from .errors import StoreUnavailable
+from .objects import Batch, Held, Item, Stored
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
 
 THREADS = 16
+WORTH_A_LOOK = 64 * 1024
+"""Bytes from which it is asked whether an object is there before it is sent."""
+YOUNG = timedelta(hours=12)
+"""Half of what `gc` lets things live that nothing refers to yet."""
 RETRY_FOR = timedelta(seconds=10)
 """How long obstore itself retries; its own 3 minutes would hide a fault from whoever can act on it."""
 
@@ -30,7 +35,8 @@ class RemoteObjects:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
+        self._uploads = ThreadPoolExecutor(THREADS, thread_name_prefix="upload")
+        self._workers = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
         with self._told("be opened"):
             try:
                 self.store: ObjectStore = open_url(url)
@@ -45,14 +51,12 @@ class RemoteObjects:
             except FileNotFoundError:
                 return None
 
-    def stream(self, key: str, size: int) -> Iterator[bytes]:
-        # By ranges: one request for a big object would outlast the time limit of a request.
+    def get_range(self, key: str, start: int, end: int) -> bytes | None:
         with self._told(f"read {key}"):
             try:
-                for start in range(0, size, CHUNK):
-                    yield bytes(obstore.get_range(self.store, key, start=start, end=min(start + CHUNK, size)))
+                return bytes(obstore.get_range(self.store, key, start=start, end=end))
             except FileNotFoundError:
-                raise StoreCorrupt(missing(key)) from None
+                return None
 
     def exists(self, key: str) -> bool:
         with self._told(f"look for {key}"):
@@ -70,6 +74,13 @@ class RemoteObjects:
             found.add(prefix)
         return sorted(found)
 
+    def stored(self, prefix: str) -> Iterator[Stored]:
+        with self._told(f"list {prefix}"):
+            pages = obstore.list(self.store, prefix, chunk_size=1000)  # pyright: ignore[reportUnknownMemberType]
+            for page in pages:
+                for meta in page:
+                    yield Stored(meta["path"], meta["size"], meta["last_modified"])
+
     def folders(self, prefix: str) -> list[str]:
         with self._told(f"list {prefix}"):
             page = obstore.list_with_delimiter(self.store, prefix)  # pyright: ignore[reportUnknownMemberType]
@@ -86,7 +97,7 @@ class RemoteObjects:
                 obstore.delete(self.store, keys[start : start + 1000])
 
     def batch(self) -> Batch:
-        return RemoteBatch(self, self._pool)
+        return RemoteBatch(self, self._uploads)
 
     def held(self, key: str) -> Held | None:
         with self._told(f"read {key}"):
@@ -105,35 +116,21 @@ class RemoteObjects:
             return True
 
     def each(self, work: Callable[[Item], None], items: Iterable[Item]) -> None:
-        futures = [self._pool.submit(work, item) for item in items]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            for future in futures:  # none may go on with what the caller is about to take away
-                if not future.cancelled():
-                    future.exception()
-            raise
+        work_through(self._workers, work, items)
 
     def create(self, key: str, data: bytes) -> None:
-        """Writes an object that may already exist, with the same content."""
+        """Writes an object, unless it is there and young. An older one, of the same content, is written again."""
         with self._told(f"write {key}"):
-            try:
-                obstore.put(self.store, key, data, mode="create")
-            except AlreadyExistsError:
+            if len(data) > WORTH_A_LOOK and self._is_young(key):
                 return
+            obstore.put(self.store, key, data, use_multipart=False)
 
-    def upload(self, key: str, chunks: Iterable[bytes]) -> None:
-        """Writes a big object in parts. No create-only here: obstore has none for parts; the content is one."""
-        source = Source(chunks)
+    def _is_young(self, key: str) -> bool:
         try:
-            with self._told(f"write {key}"):
-                obstore.put(self.store, key, source)
-        finally:
-            if source.error is not None:
-                raise source.error
+            at = obstore.head(self.store, key)["last_modified"]
+        except FileNotFoundError:
+            return False
+        return datetime.now(UTC) - at < YOUNG
 
     def _probe(self) -> None:
         # Some servers (rclone's S3, 1.75) take conditional writes and ignore the condition, silently.
@@ -172,25 +169,24 @@ class RemoteObjects:
 class RemoteBatch:
     """Uploads as objects come, some at a time; an object that is in place is whole."""
 
-    def __init__(self, objects: RemoteObjects, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, objects: RemoteObjects, uploads: ThreadPoolExecutor) -> None:
         self._objects = objects
-        self._pool = pool
+        self._uploads = uploads
+        self._lock = threading.Lock()
         self._keys: set[str] = set()
         self._pending: deque[Future[None]] = deque()
 
     def add(self, key: str, data: bytes) -> None:
-        if key in self._keys:
-            return
-        self._keys.add(key)
-        if len(self._pending) >= 2 * THREADS:  # bounds the memory: each holds its bytes
-            self._pending.popleft().result()
-        self._pending.append(self._pool.submit(partial(self._objects.create, key, data)))
-
-    def add_chunks(self, key: str, chunks: Iterable[bytes]) -> None:
-        if key in self._keys or self._objects.exists(key):
-            return
-        self._objects.upload(key, chunks)
-        self._keys.add(key)
+        with self._lock:
+            if key in self._keys:
+                return
+            self._keys.add(key)
+            oldest = self._pending.popleft() if len(self._pending) >= THREADS else None
+        if oldest is not None:  # bounds the memory: each holds its bytes
+            oldest.result()
+        pending = self._uploads.submit(self._objects.create, key, data)
+        with self._lock:
+            self._pending.append(pending)
 
     def __enter__(self) -> Self:
         return self
@@ -203,26 +199,6 @@ class RemoteBatch:
                 future.cancel()
             else:
                 future.result()
-
-
-class Source:
-    """Chunks on their way into obstore, which wraps what they raise: `error` keeps the original."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
-        self.error: BaseException | None = None
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            return next(self._chunks)
-        except StopIteration:
-            raise
-        except BaseException as error:
-            self.error = error
-            raise
 
 
 def open_url(url: str) -> ObjectStore:

@@ -8,17 +8,22 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from .checkout import Checkout
+from .contents import Contents
 from .diff import counted, differences, walk
 from .errors import InvalidFolder, UnknownProject, UnknownRevision
 from .history import REF, SHORTEST_PREFIX, History, Record
+from .ignore import Ignore
 from .index import Index
+from .intake import Intake, Progress
 from .landing import Landing
 from .local import LocalObjects
 from .model import Change, Changes, Commit, Entry, EntryKind, Landed, Pushed, shown
-from .objects import Objects, blob
+from .objects import Objects
+from .packs import Packs
 from .remote import RemoteObjects
-from .scan import Progress, Scan
+from .scan import Scan, open_folder
 from .trees import Kind, Node, Trees, bytes_of
+from .upload import Upload
 
 DOCUMENT = re.compile(r"[^/\x00-\x1f\x7f]+(/[^/\x00-\x1f\x7f]+)*")
 KINDS: dict[Kind, EntryKind] = {"f": "file", "x": "file", "l": "link", "d": "folder"}
@@ -33,7 +38,6 @@ class Store:
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._trees = Trees(objects)
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -102,28 +106,31 @@ class Store:
     def entries(self, project: str, commit_id: str) -> Iterator[Entry]:
         """Everything a commit holds, each folder before what is in it."""
         root = History(self._objects, project).load(commit_id).root
-        for path, node in walk(self._trees.load, root):
-            link = bytes_of(node.hash) if node.kind == "l" else b""
-            name = "" if node.kind == "l" else node.hash
-            yield Entry(path, KINDS[node.kind], node.size, node.kind == "x", name, link, node.mtime_ns)
+        for path, node in walk(self._trees().load, root):
+            link = node.hash if node.kind == "l" else b""
+            name = "" if node.kind == "l" else node.hash.hex()
+            size = 0 if node.kind == "d" else node.size
+            yield Entry(path, KINDS[node.kind], size, node.kind == "x", name, link, node.mtime_ns)
 
-    def read(self, project: str, commit_id: str, path: str) -> bytes:
-        """The content of one file. Links are not followed."""
+    def read(self, project: str, commit_id: str, path: str) -> Iterator[bytes]:
+        """The content of one file, in pieces of up to 8 MiB. Links are not followed."""
+        packs = Packs(self._objects)
+        trees = Trees(packs)
         node = History(self._objects, project).load(commit_id).root
         for name in bytes_of(path).split(b"/"):
-            found = self._trees.load(node).get(name) if node.kind == "d" else None
+            found = trees.load(node).get(name) if node.kind == "d" else None
             if found is None:
                 raise InvalidFolder(f"{shown(bytes_of(path))} is not in commit {commit_id[:12]} of {project}")
             node = found
         if node.kind not in ("f", "x"):
             raise InvalidFolder(f"{shown(bytes_of(path))} is a {KINDS[node.kind]}, not a file")
-        return b"".join(blob(self._objects, node.hash, node.size))
+        return Contents(self._objects, packs).read(node)
 
     def diff(self, project: str, old: str, new: str) -> list[Change]:
         """Files and links that differ between two revisions, by path."""
         history = History(self._objects, project)
         before, after = (history.load(self.resolve(project, revision)).root for revision in (old, new))
-        found = differences(self._trees.load, before, after)
+        found = differences(self._trees().load, before, after)
         return [Change(shown(path), kind, node.size) for path, kind, node in found]
 
     def checkout(
@@ -134,14 +141,14 @@ class Store:
         *,
         owner: tuple[int, int] | None = None,
         progress: Progress | None = None,
-    ) -> Index:
+    ) -> None:
         """Makes `folder`, which must not exist or be empty, hold exactly the commit's files.
 
         `owner` is the (uid, gid) they are given. `progress` is told files and bytes done; what it raises
         ends the work and leaves the folder empty. `OSError` is the folder's own: no space, no right.
         """
         root = History(self._objects, project).load(commit_id).root
-        return Checkout(self._objects, owner, progress).into(folder, root)
+        Checkout(self._objects, owner, progress).into(folder, root)
 
     def push(
         self,
@@ -151,19 +158,31 @@ class Store:
         base: str | None,
         author: str,
         message: str,
+        index: Path | None = None,
         progress: Progress | None = None,
     ) -> Pushed:
         """Makes a snapshot of `folder` a version and lands it on main, merged three-way against `base`.
 
         Without a base nothing is deleted, and where main differs the pushed file wins. The caller keeps
-        the version as the next base. No commit is made where nothing changed since the base or main.
+        the version as the next base. No commit is made where nothing changed since the base or main. `index` is a
+        file in which the store remembers what the folder held, so that the next push reads only what changed.
         """
         history = History(self._objects, project)
         parent = history.load(base) if base else None
-        root, skipped = self._scanned(folder, parent, Index(), progress)
+        with open_folder(folder) as descriptor:
+            ignore = Ignore.of(descriptor)
+            with Index(index, ignore.basis(base)) as known:
+                root, skipped = self._scanned(descriptor, parent, ignore, known, progress)
+                pushed = self._pushed(history, root, skipped, parent, author, message)
+                known.save(ignore.basis(pushed.version))
+        return pushed
+
+    def _pushed(
+        self, history: History, root: Node, skipped: list[str], parent: Record | None, author: str, message: str
+    ) -> Pushed:
         ref = history.ref("main")
         head = history.reach(ref.commit) if ref else None
-        changes = counted(self._trees.load, parent.root if parent else None, root)
+        changes = counted(self._trees().load, parent.root if parent else None, root)
         if head is not None:
             unchanged = [known for known in (head, parent) if known is not None and known.root.same(root)]
             if unchanged:
@@ -173,14 +192,12 @@ class Store:
         parents = [parent] if parent else []
         version = history.make(root, parents, author=author, message=message, origin="", told=told)
         beside = version.commit.id[:SHORTEST_PREFIX].encode() if parent else None
-        landed = Landing(self._objects, history, "main").land(version, parent, beside)
-        return Pushed(version.commit.id, landed)
+        return Pushed(version.commit.id, Landing(self._objects, history, "main").land(version, parent, beside))
 
     def land(
         self,
         project: str,
         folder: Path,
-        index: Index,
         *,
         base: str,
         origin: str,
@@ -188,9 +205,10 @@ class Store:
         message: str,
         ref: str = "main",
         conflict_suffix: str,
+        index: Path | None = None,
         progress: Progress | None = None,
     ) -> Landed:
-        """Lands on `ref` what changed in `folder` since `checkout` of `base` gave `index`.
+        """Lands on `ref` what changed in `folder` since it was made of `base`.
 
         Where both sides changed a file differently, ours lands beside it as
         `<name>.conflict-<conflict_suffix>`; a deletion gives way to a change; both are reported. Called
@@ -206,8 +224,11 @@ class Store:
         earlier = landing.of_origin(origin, parent)
         if earlier is not None:
             return earlier
-        root, skipped = self._scanned(folder, parent, index, progress)
-        changes = counted(self._trees.load, parent.root, root)
+        with open_folder(folder) as descriptor:
+            ignore = Ignore.of(descriptor)
+            with Index(index, ignore.basis(base)) as known:
+                root, skipped = self._scanned(descriptor, parent, ignore, known, progress)
+        changes = counted(self._trees().load, parent.root, root)
         told = Landed(parent.commit.id, changes, [], skipped)
         if root.same(parent.root):
             if history.ref(ref) is None:
@@ -217,13 +238,16 @@ class Store:
         return landing.land(version, parent, beside)
 
     def _scanned(
-        self, folder: Path, base: Record | None, index: Index, progress: Progress | None
+        self, folder: int, base: Record | None, ignore: Ignore, index: Index, progress: Progress | None
     ) -> tuple[Node, list[str]]:
         """The folder as a tree whose objects are all in place, and what could not be taken in."""
-        with self._objects.batch() as batch:
-            scan = Scan(self._objects, batch, index, progress)
-            root = scan.folder(folder, base.root if base else None)
-        return root, sorted(scan.skipped)
+        with Upload(self._objects) as upload:
+            intake = Intake(self._objects, upload, progress)
+            root = Scan(self._trees(), upload, intake, ignore, index).folder(folder, base.root if base else None)
+        return root, sorted(intake.skipped)
+
+    def _trees(self) -> Trees:
+        return Trees(Packs(self._objects))
 
     # Last in the class: below it the name `list` would be this method, in annotations as well.
     def list(self, prefix: str) -> list[str]:

@@ -1,78 +1,79 @@
-"""Folders as objects: one tree an object, named by its bytes, so that equal subtrees are never read twice.
+"""Folders as objects: one tree a folder, named by its bytes, so that equal subtrees are never read twice.
 
-A folder has two names. `tree` is the hash of its object, mtimes included, which makes every byte
-verifiable. `hash` is that of what it holds without mtimes; only this one is compared in diff and merge,
-so that a touched file is no change. Both are in the parent's object, which keeps the mtimes of each commit
-without a second object a folder.
+A folder has two names. `tree` is the hash of its object, which makes every byte verifiable; the object also says when
+each file was modified and in which pack things are. `hash` is that of what it holds without these; only this one is
+compared in diff and merge, so that a touched file is no change.
 """
 
-import json
-import re
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
+
+import msgspec
 
 from .errors import StoreCorrupt
-from .objects import Batch, Objects, checked, damaged, digest
+from .objects import damaged, digest
+from .packs import Packed, Packs, Place, pack_key
 
 Kind = Literal["f", "x", "l", "d"]
 """File, executable file, link, folder (directory)."""
 
 MAX_DEPTH = 256
 """Folders within folders. Each level holds a descriptor and some stack while it is walked."""
+LONGEST_LINK = 4096
+NAME_BYTES = 32
 
-HASH = re.compile(r"[0-9a-f]{64}")
 
-
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True, array_like=True, gc=False, omit_defaults=True):
     """What a name in a folder stands for."""
 
     kind: Kind
-    hash: str
-    """Of a file's content or of what a folder holds; a link's text (`os.fsdecode`d)."""
+    hash: bytes
+    """Of a file's content or of what a folder holds; a link's text."""
     size: int
+    """Of a file, of a link's text, or of a folder's tree as an object."""
     mtime_ns: int
-    tree: str = ""
-    """A folder's object."""
+    pack: bytes = b""
+    """Where the content or the tree is; b"" for a content that has its own object."""
+    offset: int = 0
+    tree: bytes = b""
+    """BLAKE3 of a folder's object."""
 
     def same(self, other: "Node | None") -> bool:
         """Whether both are the same file, link or folder, mtimes aside."""
         return other is not None and self.kind == other.kind and self.hash == other.hash
 
+    @property
+    def packed(self) -> Packed:
+        """Where its content or its tree is; for what is in a pack."""
+        return Packed(Place(self.pack, self.offset), self.size, self.tree or self.hash)
+
 
 Tree: TypeAlias = dict[bytes, Node]
 
-
-def tree_key(name: str) -> str:
-    """Where a tree lives."""
-    return f"t/{name[:2]}/{name}"
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[tuple[bytes, Node]])
 
 
 def encoded(tree: Tree) -> bytes:
-    """The object of a tree: JSON, since a person may have to read it one day."""
-    rows = [
-        [text_of(name), node.kind, node.hash, node.size, node.mtime_ns, node.tree]
-        for name, node in sorted(tree.items())
-    ]
-    return json.dumps({"entries": rows}, separators=(",", ":")).encode()
+    """The object of a tree."""
+    return _encoder.encode(sorted(tree.items()))
 
 
-def content_hash(tree: Tree) -> str:
-    """What a folder holds, as one name: everything but mtimes."""
-    rows = [[text_of(name), node.kind, node.hash, node.size] for name, node in sorted(tree.items())]
-    return digest(json.dumps(rows, separators=(",", ":")).encode())
+def content_hash(tree: Tree) -> bytes:
+    """What a folder holds, as one name."""
+    rows = [(name, node.kind, node.hash, 0 if node.kind == "d" else node.size) for name, node in sorted(tree.items())]
+    return digest(_encoder.encode(rows))
 
 
 def decoded(data: bytes, key: str) -> Tree:
     """The tree of an object. Nothing in it is trusted: it decides what is written to a disk."""
     try:
-        rows = cast(list[list[Any]], json.loads(data)["entries"])
-        tree = {bytes_of(row[0]): Node(row[1], row[2], row[3], row[4], row[5]) for row in rows}
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        rows = _decoder.decode(data)
+    except msgspec.MsgspecError as error:
         raise StoreCorrupt(damaged(key)) from error
+    tree = dict(rows)
     if len(tree) != len(rows):
         raise StoreCorrupt(f"tree {key} holds a name twice.")
-    for name, node in tree.items():
+    for name, node in rows:
         if not safe_name(name):
             raise StoreCorrupt(f"tree {key} holds the name {name!r}, which no folder can hold. Refused.")
         if not sound(node):
@@ -86,23 +87,20 @@ def safe_name(name: bytes) -> bool:
 
 
 def sound(node: Node) -> bool:
-    """Whether a decoded node is of the shape `encoded` writes; its hashes become part of keys."""
-    values = (node.kind, node.hash, node.size, node.mtime_ns, node.tree)
-    if [type(value) for value in values] != [str, str, int, int, str] or node.size < 0:
+    """Whether a decoded node is of the shape `encoded` writes; its names become part of keys."""
+    if node.size < 0 or node.offset < 0 or len(node.pack) not in (0, 16):
         return False
     match node.kind:
         case "f" | "x":
-            return HASH.fullmatch(node.hash) is not None
+            return len(node.hash) == NAME_BYTES and not node.tree
         case "l":
-            return 0 < len(node.hash) <= 4096 and "\0" not in node.hash
+            return 0 < len(node.hash) <= LONGEST_LINK and b"\0" not in node.hash and not node.tree
         case "d":
-            return HASH.fullmatch(node.hash) is not None and HASH.fullmatch(node.tree) is not None
-        case _:  # pyright: ignore[reportUnnecessaryComparison]
-            return False
+            return len(node.hash) == len(node.tree) == NAME_BYTES and bool(node.pack)
 
 
 def text_of(name: bytes) -> str:
-    """Bytes of a file system as JSON text, without loss."""
+    """Bytes of a file system as text, without loss."""
     return name.decode("utf-8", "surrogateescape")
 
 
@@ -112,28 +110,18 @@ def bytes_of(text: str) -> bytes:
 
 
 class Trees:
-    """The trees of a store."""
+    """The trees of a store. For one thread."""
 
-    def __init__(self, objects: Objects) -> None:
-        self._objects = objects
+    def __init__(self, packs: Packs) -> None:
+        self._packs = packs
 
     def load(self, folder: Node | None) -> Tree:
         """What a folder holds, verified; nothing for None."""
         if folder is None:
             return {}
-        key = tree_key(folder.tree)
-        tree = decoded(checked(key, folder.tree, self._objects.get(key)), key)
+        [(_, data)] = self._packs.read([folder.packed])
+        key = f"{pack_key(folder.pack)} at {folder.offset}"
+        tree = decoded(data, key)
         if content_hash(tree) != folder.hash:
             raise StoreCorrupt(damaged(key))
         return tree
-
-
-def saved(batch: Batch, tree: Tree, mtime_ns: int, base: Node | None = None) -> Node:
-    """The folder that holds `tree`: `base` if that holds the same, else a new object in the batch."""
-    content = content_hash(tree)
-    if base is not None and base.hash == content:
-        return base
-    data = encoded(tree)
-    name = digest(data)
-    batch.add(tree_key(name), data)
-    return Node("d", content, 0, mtime_ns, name)

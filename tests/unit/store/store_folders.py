@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from temporal_runs.store import Index, Landed, Pushed, Store
+from temporal_runs.store import Landed, Pushed, Store
 
 Content = tuple[Any, ...]
 """("file", bytes, executable), ("link", text) or ("folder",)."""
@@ -70,27 +70,27 @@ class Desk:
     def __init__(self, store: Store, folder: Path) -> None:
         self.store = store
         self.folder = folder
-        self._indexes: dict[str, tuple[str, Index]] = {}
+        self._bases: dict[str, str] = {}
 
     def push(self, files: dict[bytes, Content], base: str | None = None) -> Pushed:
         folder = self.folder / f"push-{len(list(self.folder.iterdir()))}"
         return self.push_folder(build(folder, files), base)
 
     def push_folder(self, folder: Path, base: str | None = None) -> Pushed:
-        return self.store.push("p", folder, base=base, author="ann", message="pushed")
+        index = self.folder.with_name(f"index-of-{folder.name}")
+        return self.store.push("p", folder, base=base, author="ann", message="pushed", index=index)
 
     def checkout(self, commit: str, name: str) -> Path:
         folder = self.folder / name
-        self._indexes[name] = commit, self.store.checkout("p", commit, folder)
+        self._bases[name] = commit
+        self.store.checkout("p", commit, folder)
         return folder
 
     def land(self, name: str, ref: str = "main") -> Landed:
-        base, index = self._indexes[name]
         return self.store.land(
             "p",
             self.folder / name,
-            index,
-            base=base,
+            base=self._bases[name],
             origin=f"origin-{name}",
             author="run",
             message=name,

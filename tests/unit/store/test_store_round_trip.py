@@ -1,23 +1,23 @@
 """What is pushed comes back: names, bits, links, empty folders, times, and nothing else."""
 
-import json
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_folders import Content, Desk, build, contents, mtimes
 
-from temporal_runs.store import Index, InvalidFolder, Store, StoreCorrupt, StoreError, UnknownRevision
+from temporal_runs.store import InvalidFolder, Store, StoreCorrupt, StoreError, UnknownRevision
+from temporal_runs.store.contents import PART, SMALL, content_name
 from temporal_runs.store.history import History
-from temporal_runs.store.index import Stamp
 from temporal_runs.store.model import Changes, Landed
-from temporal_runs.store.objects import CHUNK, digest
-from temporal_runs.store.trees import Node, bytes_of, content_hash, tree_key
+from temporal_runs.store.objects import digest
+from temporal_runs.store.trees import Kind, Node
+from temporal_runs.store.upload import Upload
 
 ODD_NAMES = [b"new\nline", b"\xff\xfe", b"x" * 255, b"Case", b"case", b"caf\xc3\xa9", b"back\\slash", b" a", b"a:b"]
 RESERVED = (b".", b"..", b".git", b".runignore", b".dominoignore")
@@ -77,11 +77,39 @@ def test_a_touched_file_is_no_change(desk: Desk) -> None:
     assert desk.push_folder(folder, base=first.version).version == first.version
 
 
-def test_a_file_bigger_than_memory_chunks_comes_back(desk: Desk) -> None:
-    data = os.urandom(CHUNK + 12345)
-    pushed = desk.push({b"big": ("file", data, False)})
-    assert desk.store.read("p", pushed.version, "big") == data
-    assert desk.holds(pushed.version)[b"big"][1] == data
+@pytest.mark.parametrize("size", [SMALL, SMALL + 1, PART, PART + 12345])
+def test_a_file_of_any_size_comes_back(desk: Desk, size: int) -> None:
+    data = os.urandom(size)
+    pushed = desk.push({b"big": ("file", data, False), b"again": ("file", data, True)})
+    assert b"".join(desk.store.read("p", pushed.version, "big")) == data
+    held = desk.holds(pushed.version)
+    assert (held[b"big"][1], held[b"again"][1]) == (data, data)
+
+
+def test_of_a_big_file_that_grew_only_the_end_is_stored(desk: Desk) -> None:
+    folder = build(desk.folder / "f", {b"log": ("file", os.urandom(2 * PART), False)})
+    first = desk.push_folder(folder)
+    before = set(desk.store._objects.keys("b"))
+    with (folder / "log").open("ab") as file:
+        file.write(b"more")
+    second = desk.push_folder(folder, base=first.version)
+    sizes = sorted(len(desk.store._objects.get(key) or b"") for key in set(desk.store._objects.keys("b")) - before)
+    assert sizes == [len(b"more"), 3 * 32], "the new part, and the names of all"
+    assert desk.holds(second.version)[b"log"][1] == (folder / "log").read_bytes()
+
+
+def test_a_sparse_file_stays_sparse_and_costs_nothing(desk: Desk) -> None:
+    folder = desk.folder / "f"
+    folder.mkdir()
+    with (folder / "disk").open("wb") as file:
+        file.truncate(20 * 2**30)
+        file.seek(10**9)
+        file.write(b"in the middle")
+    pushed = desk.push_folder(folder)
+    assert sum(len(desk.store._objects.get(key) or b"") for key in desk.store._objects.keys("b")) < 2 * PART
+    out = desk.checkout(pushed.version, "out") / "disk"
+    assert (out.stat().st_size, out.stat().st_blocks * 512 < 2**20) == (20 * 2**30, True)
+    assert content_name(out) == content_name(folder / "disk")
 
 
 def test_setuid_is_dropped_and_the_executable_bit_kept(desk: Desk) -> None:
@@ -151,79 +179,64 @@ def test_a_checkout_belongs_to_the_owner_asked_for(desk: Desk) -> None:
         assert (path.lstat().st_uid, path.lstat().st_gid) == (1234, 1235)
 
 
-def forged(desk: Desk, rows: list[list[object]]) -> str:
-    """A commit of the root tree that somebody wrote by hand."""
-
+def forged(desk: Desk, name: bytes, kind: str, named: bytes, size: int) -> str:
+    """A commit whose root folder holds what somebody wrote by hand."""
     objects = desk.store._objects
-    data = json.dumps({"entries": rows}).encode()
-    with objects.batch() as batch:
-        batch.add(tree_key(digest(data)), data)
-        batch.add(f"b/{digest(b'x')[:2]}/{digest(b'x')}", b"x")
-    tree = {bytes_of(str(row[0])): Node(*row[1:]) for row in rows}  # type: ignore[arg-type]
+    with Upload(objects) as upload:
+        place = upload.content(digest(b"x"), b"x")
+        root = upload.folder({name: Node(cast(Kind, kind), named, size, 0, place.pack, place.offset)}, 0)
     told = Landed("", Changes(0, 0, 0, 0), [], [])
-    node = Node("d", content_hash(tree), 0, 0, digest(data))
-    return History(objects, "p").make(node, [], author="", message="", origin="", told=told).commit.id
+    return History(objects, "p").make(root, [], author="", message="", origin="", told=told).commit.id
 
 
-@pytest.mark.parametrize("name", ["..", ".", "", "../evil", "/etc/evil", "a/b", "nul\0", "x" * 256])
-def test_a_tree_made_by_hand_writes_nothing_outside(desk: Desk, name: str) -> None:
-
-    commit = forged(desk, [[name, "f", digest(b"x"), 1, 0, ""]])
+@pytest.mark.parametrize("name", [b"..", b".", b"", b"../evil", b"/etc/evil", b"a/b", b"nul\0", b"x" * 256])
+def test_a_tree_made_by_hand_writes_nothing_outside(desk: Desk, name: bytes) -> None:
+    commit = forged(desk, name, "f", digest(b"x"), 1)
     with pytest.raises(StoreCorrupt, match="which no folder can hold"):
         desk.store.checkout("p", commit, desk.folder / "out")
     assert contents(desk.folder) == {b"out": ("folder",)}
 
 
 @pytest.mark.parametrize(
-    "row",
-    [["a", "f", "../../refs/p/main", 1, 0, ""], ["a", "z", "0" * 64, 1, 0, ""], ["a", "l", "", 0, 0, ""]],
+    "kind, named, size",
+    [("f", b"../../refs/p/main", 1), ("l", b"", 0), ("l", b"a\0b", 3), ("f", digest(b"x"), -1), ("d", digest(b"x"), 0)],
 )
-def test_a_tree_entry_of_no_known_shape_is_refused(desk: Desk, row: list[object]) -> None:
+def test_a_tree_entry_of_no_known_shape_is_refused(desk: Desk, kind: str, named: bytes, size: int) -> None:
     with pytest.raises(StoreCorrupt, match="no version of the store has written"):
-        list(desk.store.entries("p", forged(desk, [row])))
+        list(desk.store.entries("p", forged(desk, b"a", kind, named, size)))
+
+
+def test_a_tree_that_is_none_is_refused(desk: Desk) -> None:
+    with pytest.raises(StoreCorrupt, match="does not match"):
+        list(desk.store.entries("p", forged(desk, b"a", "z", digest(b"x"), 1)))
 
 
 def test_a_file_that_keeps_changing_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = build(desk.folder / "f", {b"log": ("file", b"1", False)})
-    read = os.pread
+    read = os.read
 
-    def read_and_write(descriptor: int, size: int, offset: int) -> bytes:
+    def read_and_write(descriptor: int, size: int) -> bytes:
         with (folder / "log").open("ab") as file:
             file.write(b"more")
-        return read(descriptor, size, offset) if offset == 0 else b""
+        return read(descriptor, size)
 
-    monkeypatch.setattr(os, "pread", read_and_write)
+    monkeypatch.setattr(os, "read", read_and_write)
     with pytest.raises(StoreError, match="log kept changing"):
         desk.push_folder(folder)
 
 
-def test_an_index_spares_reading_and_sees_every_change(desk: Desk) -> None:
-    files = {b"%d" % n: ("file", b"same size", False) for n in range(4)}
-    folder = desk.folder / "out"
-    version = desk.push(files).version
-    index = desk.store.checkout("p", version, folder)
-    index.save(desk.folder / "index")
-    loaded = Index.load(desk.folder / "index")
-    assert loaded == index
-    assert loaded.unchanged(b"0", (folder / "0").stat()) is None, "too young to be told from a change"
-    made = Index({**loaded.stamps, b"later": later(loaded)})
-    assert made.unchanged(b"0", (folder / "0").stat()) == loaded.stamps[b"0"].hash
-    times = (folder / "0").stat()
-    (folder / "0").write_bytes(b"SAME SIZE")
-    os.utime(folder / "0", ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert made.unchanged(b"0", (folder / "0").stat()) is None
+def test_a_file_that_changes_once_is_read_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = build(desk.folder / "f", {b"log": ("file", b"1", False)})
+    read = os.read
+    writes = [b"more"]
 
+    def read_and_write(descriptor: int, size: int) -> bytes:
+        with (folder / "log").open("ab") as file:
+            file.write(writes.pop() if writes else b"")
+        return read(descriptor, size)
 
-def later(index: Index) -> Stamp:
-
-    stamp = index.stamps[b"0"]
-    return replace(stamp, ctime_ns=stamp.ctime_ns + 10 * 10**9)
-
-
-def test_an_index_that_cannot_be_understood_says_so(tmp_path: Path) -> None:
-    (tmp_path / "index").write_text("[1]\n")
-    with pytest.raises(StoreCorrupt, match="cannot be read"):
-        Index.load(tmp_path / "index")
+    monkeypatch.setattr(os, "read", read_and_write)
+    assert desk.holds(desk.push_folder(folder).version) == {b"log": ("file", b"1more", False)}
 
 
 def test_missing_folders_and_unknown_bases_are_told(store: Store, tmp_path: Path) -> None:
