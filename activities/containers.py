@@ -21,7 +21,8 @@ def container_for(
         # The user has no entry in most images, and so no home a program could write to.
         env={"HOME": "/tmp", **spec.env, **secrets, **contract_variables(order.assignment)},  # noqa: S108
         working_dir=WORKING_DIRECTORY,
-        mounts={order.workspace.folder: WORKING_DIRECTORY},
+        mounts={} if order.workspace.volume else {order.workspace.folder: WORKING_DIRECTORY},
+        volumes={order.workspace.volume: WORKING_DIRECTORY} if order.workspace.volume else {},
         user=f"{user[0]}:{user[1]}",
         cores=tier.cores,
         memory=tier.memory,

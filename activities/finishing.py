@@ -4,26 +4,27 @@ Results first, cleaning up second, and the ledger's record of both last: a finis
 again makes one commit and gives the same answer.
 """
 
-import shutil
-
 from temporalio import activity
 
 from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.capture import Capture
 from temporal_runs.activities.leases import Holding, Leases
-from temporal_runs.activities.preparing import FILES
 from temporal_runs.engine import Engine
 from temporal_runs.status import Results
 from temporal_runs.steps import Assignment, Completion, Finished
 from temporal_runs.store import Landed, Store
+from temporal_runs.workspaces import Workspaces
 
 SHOWN = 100
 """How many conflicts and skipped files a result names: it must stay small."""
 
 
 class Finishing:
-    def __init__(self, store: Store, engine: Engine, leases: Leases, attendants: Attendants) -> None:
+    def __init__(
+        self, store: Store, workspaces: Workspaces, engine: Engine, leases: Leases, attendants: Attendants
+    ) -> None:
         self._store = store
+        self._workspaces = workspaces
         self._engine = engine
         self._leases = leases
         self._attendants = attendants
@@ -65,14 +66,14 @@ class Finishing:
             if holding.commit_results:
                 finished = self._land(holding, ref, attendance)
         self._engine.remove(holding.container)
-        shutil.rmtree(self._leases.workspace(holding), ignore_errors=True)
+        self._engine.remove_volume(holding.container)
+        self._workspaces.discard(holding.request.attempt.key)
         self._leases.update(holding.token, finished=finished)
         return finished
 
     def _land(self, holding: Holding, ref: str, attendance: Attendance | None) -> Finished:
         assert holding.assignment
         spec, attempt = holding.assignment.inputs.spec, holding.request.attempt
-        workspace = self._leases.workspace(holding)
 
         def progress(files: int, size: int) -> None:
             if attendance:
@@ -80,7 +81,7 @@ class Finishing:
 
         landed = self._store.land(
             spec.project,
-            workspace / FILES,
+            self._workspaces.take(attempt.key),
             base=holding.assignment.inputs.commit,
             origin=attempt.key,
             author=spec.owner,

@@ -1,7 +1,6 @@
 """The places an executor has given away, as its activities see them; `worker/ledger` keeps them on disk."""
 
 from datetime import datetime
-from pathlib import Path
 from typing import Protocol
 
 from temporal_runs.status import Model
@@ -44,10 +43,6 @@ class Leases(Protocol):
         ...
 
     def update(self, token: str, **changes: object) -> Holding: ...
-
-    def workspace(self, holding: Holding) -> Path:
-        """The folder of this attempt's files and of what is known of them."""
-        ...
 
 
 class Fence(Protocol):

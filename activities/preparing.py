@@ -1,36 +1,27 @@
 """Preparing: the project's files, at the Run's commit, are brought into the attempt's own workspace."""
 
-import shutil
-from pathlib import Path
-
 from temporalio import activity
 
 from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.images import search
-from temporal_runs.activities.leases import Leases
 from temporal_runs.engine import Engine
 from temporal_runs.steps import Assignment, Prepared, Workspace
-from temporal_runs.store import Store
-
-FILES, WHOLE = "files", "whole"
-"""Below an attempt's folder: what the container sees, and the mark that all of it is there."""
+from temporal_runs.workspaces import Overlay, Workspaces
 
 
 class Preparing:
     def __init__(
         self,
-        store: Store,
+        workspaces: Workspaces,
         engine: Engine,
-        leases: Leases,
         attendants: Attendants,
-        owner: tuple[int, int],
+        labels: dict[str, str],
         registry: str | None,
     ) -> None:
-        self._store = store
+        self._workspaces = workspaces
         self._engine = engine
-        self._leases = leases
         self._attendants = attendants
-        self._owner = owner
+        self._labels = labels
         self._registry = registry
 
     @activity.defn(name="prepare")
@@ -40,26 +31,27 @@ class Preparing:
         Looks for the image too: the Run goes on with what the machine lacks.
         """
         async with self._attendants.attend(assignment) as attendance:
-            workspace = await attendance.in_thread(self._fill, assignment, attendance)
-            environment = assignment.inputs.spec.environment
-            return Prepared(
-                workspace=workspace,
-                image=await attendance.in_thread(search, self._engine, environment, self._registry),
-            )
+            return await attendance.in_thread(self._prepare, assignment, attendance)
 
-    def _fill(self, assignment: Assignment, attendance: Attendance) -> Workspace:
-        folder = self._leases.workspace(attendance.holding)
-        files, whole = folder / FILES, folder / WHOLE
-        done = [0, 0]
+    def _prepare(self, assignment: Assignment, attendance: Attendance) -> Prepared:
+        spec = assignment.inputs.spec
+        return Prepared(
+            workspace=self._workspace(assignment, attendance),
+            image=search(self._engine, spec.environment, self._registry),
+        )
 
-        def progress(count: int, size: int) -> None:
-            done[:] = count, size
-            attendance.report(files=count, bytes=size)
+    def _workspace(self, assignment: Assignment, attendance: Attendance) -> Workspace:
+        done = (0, 0)
 
-        if not whole.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            Path(folder).mkdir(parents=True, mode=0o700)
-            inputs = assignment.inputs
-            self._store.checkout(inputs.spec.project, inputs.commit, files, owner=self._owner, progress=progress)
-            whole.touch()
-        return Workspace(folder=str(files), files=done[0], bytes=done[1])
+        def progress(files: int, size: int) -> None:
+            nonlocal done
+            done = files, size
+            attendance.report(files=files, bytes=size)
+
+        name = assignment.attempt.key
+        made = self._workspaces.make(name, assignment.inputs.spec.project, assignment.inputs.commit, progress)
+        if not isinstance(made, Overlay):
+            return Workspace(folder=str(made), files=done[0], bytes=done[1])
+        volume = attendance.holding.container
+        self._engine.create_overlay(volume, made.options, self._labels)
+        return Workspace(folder=str(made.upper), files=done[0], bytes=done[1], volume=volume)

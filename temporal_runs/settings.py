@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -27,6 +27,18 @@ DEFAULT_TIERS = (
     Tier(name="medium", cores=2, memory=4 * GIB),
     Tier(name="large", cores=4, memory=16 * GIB),
 )
+
+
+def memory_bytes(text: str | int) -> int:
+    """Bytes of a size such as 512MiB, 4GiB, 4g or a plain number; raises ValueError."""
+    if isinstance(text, int):
+        return text
+    units = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+    number = text.rstrip("BbIiKkMmGgTt")
+    unit = text[len(number) :].lower().rstrip("b").rstrip("i")
+    if unit not in units:
+        raise ValueError(f"{text!r} is not a size: write 512MiB or 4GiB")
+    return int(float(number) * units[unit])
 
 
 class SettingsError(ValueError):
@@ -48,6 +60,8 @@ class Settings(BaseSettings):
     """where workflows and queueing are taken in"""
     lease: Annotated[float, Field(ge=5, le=24 * 3600)] = 120
     """seconds a silent executor keeps a Run"""
+    cache: Annotated[int, BeforeValidator(memory_bytes)] = 20 * GIB
+    """bytes of projects' files an executor keeps for the next Runs: 512MiB, 100GiB"""
     tiers: Path | None = None
     """TOML file of tiers: `[small] cores = 1, memory = "1GiB"`"""
 
@@ -100,18 +114,6 @@ class Settings(BaseSettings):
             where = ".".join(str(part) for part in problem["loc"])
             raise SettingsError(f"TEMPORAL_RUNS_TIERS: {self.tiers}: {where}: {problem['msg']}") from None
         return {name: entry.as_tier(name) for name, entry in entries.items()}
-
-
-def memory_bytes(text: str | int) -> int:
-    """Bytes of a size such as 512MiB, 4GiB, 4g or a plain number; raises ValueError."""
-    if isinstance(text, int):
-        return text
-    units = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-    number = text.rstrip("BbIiKkMmGgTt")
-    unit = text[len(number) :].lower().rstrip("b").rstrip("i")
-    if unit not in units:
-        raise ValueError(f"{text!r} is not a size: write 512MiB or 4GiB")
-    return int(float(number) * units[unit])
 
 
 class _TierEntry(BaseModel, extra="forbid"):

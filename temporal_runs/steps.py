@@ -82,8 +82,12 @@ class Workspace(Model):
     """The project's files on the executor, ready to be mounted."""
 
     folder: str
+    """where it is on the executor, or where what is changed in it is"""
     files: int
+    """how many had to be brought there"""
     bytes: int
+    volume: str | None = None
+    """the Docker volume that shows the files; None where the folder itself does"""
 
 
 class Image(Model):

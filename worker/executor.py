@@ -24,9 +24,11 @@ from temporal_runs.steps import Tier
 from temporal_runs.store import Store
 from temporal_runs.worker.fence import Fence
 from temporal_runs.worker.gate import Gate, RoomChanged
+from temporal_runs.worker.isolation import isolation
 from temporal_runs.worker.janitor import Janitor
 from temporal_runs.worker.ledger import Ledger
 from temporal_runs.worker.room import Room
+from temporal_runs.workspaces import Cache, Workspaces
 
 log = structlog.get_logger()
 
@@ -57,12 +59,15 @@ async def run_executor(client: Client, settings: Settings, executor_id: str, ser
 
     fence = Fence(client, ledger, settings.lease)
     attendants = Attendants(ledger, host)
-    preparing = Preparing(store, engine, ledger, attendants, user, settings.registry)
+    cache = await asyncio.to_thread(Cache, folder / "cache", store, user, settings.cache)
+    kind = await asyncio.to_thread(isolation, engine, folder)
+    workspaces = Workspaces(folder / "workspaces", cache, store, user, kind)
+    preparing = Preparing(workspaces, engine, attendants, labels, settings.registry)
     building = Building(engine, attendants, settings.registry)
     pulling = Pulling(engine, attendants, settings.registry)
     running = Running(store, engine, ledger, fence, attendants, user, settings.secrets_folder, labels)
-    finishing = Finishing(store, engine, ledger, attendants)
-    janitor = Janitor(client, ledger, engine, finishing, labels, period=min(60, settings.lease / 3))
+    finishing = Finishing(store, workspaces, engine, ledger, attendants)
+    janitor = Janitor(client, ledger, engine, workspaces, finishing, labels, period=min(60, settings.lease / 3))
 
     identity = f"{executor_id}@{host}"
     own_queue = Worker(

@@ -5,7 +5,6 @@ As long as Temporal cannot be asked, everything stays as it is: silence is not d
 """
 
 import asyncio
-import shutil
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -18,6 +17,7 @@ from temporal_runs.asking import ANSWER_WITHIN, OPEN, described
 from temporal_runs.engine import Engine, EngineError
 from temporal_runs.store import StoreError
 from temporal_runs.worker.ledger import Ledger
+from temporal_runs.workspaces import Workspaces
 
 log = structlog.get_logger()
 
@@ -31,6 +31,7 @@ class Janitor:
         client: Client,
         ledger: Ledger,
         engine: Engine,
+        workspaces: Workspaces,
         finishing: Finishing,
         labels: dict[str, str],
         period: float,
@@ -38,6 +39,7 @@ class Janitor:
         self._client = client
         self._ledger = ledger
         self._engine = engine
+        self._workspaces = workspaces
         self._finishing = finishing
         self._labels = labels
         self._period = period
@@ -60,7 +62,8 @@ class Janitor:
                 log.warning("not freed yet", run_id=holding.request.attempt.run_id, error=str(error))
         try:
             await asyncio.to_thread(self._remove_what_nobody_holds)
-        except (EngineError, OSError) as error:
+            await asyncio.to_thread(self._workspaces.tidy)
+        except (EngineError, StoreError, OSError) as error:
             log.warning("not swept", error=str(error))
 
     async def _is_over(self, holding: Holding) -> bool:
@@ -80,12 +83,16 @@ class Janitor:
         return current != holding.token
 
     def _remove_what_nobody_holds(self) -> None:
-        containers = self._engine.containers(self._labels)
-        workspaces = self._ledger.workspaces()
+        containers = {name for name, _ in self._engine.containers(self._labels)}
+        volumes = self._engine.volumes(self._labels)
+        workspaces = self._workspaces.names()
         # Read last: what was granted meanwhile is held.
         holdings = self._ledger.holdings()
-        for name in {name for name, _ in containers} - {holding.container for holding in holdings}:
+        held = {holding.container for holding in holdings}
+        for name in containers - held:
             log.info("container of nobody removed", container=name)
             self._engine.remove(name)
-        for folder in set(workspaces) - {self._ledger.workspace(holding) for holding in holdings}:
-            shutil.rmtree(folder, ignore_errors=True)
+        for name in set(volumes) - held:
+            self._engine.remove_volume(name)
+        for name in set(workspaces) - {holding.request.attempt.key for holding in holdings}:
+            self._workspaces.discard(name)

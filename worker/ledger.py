@@ -108,14 +108,6 @@ class Ledger:
         with self._lock:
             return self._left(tier)
 
-    def workspace(self, holding: Holding) -> Path:
-        """The folder of an attempt's files and of what is known of them."""
-        return self._folder / "workspaces" / holding.request.attempt.key
-
-    def workspaces(self) -> list[Path]:
-        """The folders there are, whether anybody holds them or not."""
-        return list((self._folder / "workspaces").glob("*"))
-
     def close(self) -> None:
         """Lets another process be this executor."""
         self._guard.close()

@@ -176,8 +176,11 @@ def push_folder(store: "Store", settings: "Settings", project: str, folder: Path
     from temporal_runs.cli import folders, output
 
     base = folders.Link.base_of(settings, folder, project)
+    index = folders.Link.index_path(settings, folder)
     with output.progress(f"pushing {folder}") as progress:
-        pushed = store.push(project, folder, base=base, author=login_name(), message=message, progress=progress)
+        pushed = store.push(
+            project, folder, base=base, author=login_name(), message=message, index=index, progress=progress
+        )
     folders.Link(folder, project, pushed.version).save(settings)
     return pushed
 

@@ -35,6 +35,11 @@ class Link:
         return settings.home / "folders" / f"{blake3(os.fsencode(folder)).hexdigest()}.json"
 
     @classmethod
+    def index_path(cls, settings: Settings, folder: Path) -> Path:
+        """Where the store keeps what the folder held when it was pushed last."""
+        return cls.path(settings, folder).with_suffix(".index")
+
+    @classmethod
     def base_of(cls, settings: Settings, folder: Path, project: str) -> str | None:
         """The version this folder was last pushed as, or pulled from; None when it never was."""
         try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import docker.types
+from docker.types import Mount
 
 from ._connection import TIMEOUT, Connection, Refused
 from ._times import parsed
@@ -43,6 +43,10 @@ class ContainerSpec:
     shm: int
     """bytes of /dev/shm"""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    volumes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """name of a volume → folder in the container, writable"""
+    read_only: Mapping[str, str] = field(default_factory=dict[str, str])
+    """folder in the container → folder of the engine's machine, which must be there"""
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,9 @@ def _config(spec: ContainerSpec, api: Any) -> Any:
     host = api.create_host_config(
         # Unlike `binds`, these are refused when the folder is not there, and take a colon in its name.
         mounts=[
-            docker.types.Mount(target=inside, source=outside, type="bind") for outside, inside in spec.mounts.items()
+            *(Mount(target=inside, source=folder, type="bind") for folder, inside in spec.mounts.items()),
+            *(Mount(target=inside, source=name, type="volume", no_copy=True) for name, inside in spec.volumes.items()),
+            *(Mount(inside, folder, type="bind", read_only=True) for inside, folder in spec.read_only.items()),
         ],
         init=True,
         cap_drop=["ALL"],

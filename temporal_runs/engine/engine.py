@@ -7,15 +7,17 @@ from .builds import Builds
 from .containers import Containers
 from .evidence import Evidence
 from .images import Images
+from .volumes import Volumes
 
 
-class Engine(Images, Builds, Containers, Evidence):
+class Engine(Images, Builds, Containers, Volumes, Evidence):
     """The engine of DOCKER_HOST, or of this machine."""
 
     def __init__(self, connection: Connection) -> None:
         Images.__init__(self, connection)
         Builds.__init__(self, connection, self)
         Containers.__init__(self, connection)
+        Volumes.__init__(self, connection)
         Evidence.__init__(self, connection)
         self._connection = connection
 

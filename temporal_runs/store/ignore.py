@@ -3,14 +3,17 @@
 import errno
 import os
 import stat
+from collections.abc import Callable, Container
+from dataclasses import dataclass
 
 from pathspec import GitIgnoreSpec
 
 from .errors import InvalidFolder
 from .objects import digest
-from .trees import text_of
+from .trees import Node, Tree, Trees, text_of
+from .upload import Upload
 
-FILES = (".dominoignore", ".runignore")
+FILES = (b".dominoignore", b".runignore")
 DEFAULT = ".git"
 """Not the project's files but their history elsewhere. `!.git` in an ignore file takes it in."""
 
@@ -24,15 +27,9 @@ class Ignore:
         self._spec = GitIgnoreSpec.from_lines([DEFAULT, *patterns]) if patterns else None
 
     @classmethod
-    def of(cls, folder: int) -> "Ignore":
-        """The ignore files of an open folder; a link or anything else that is no file counts as none.
-
-        Raises `InvalidFolder` where one cannot be read.
-        """
-        try:
-            return cls([line for name in FILES for line in lines_of(folder, name)])
-        except OSError as error:
-            raise InvalidFolder(f"cannot read the folder's ignore files: {error.strerror}") from error
+    def of(cls, read: Callable[[bytes], bytes]) -> "Ignore":
+        """The patterns of a root folder; `read` gives the content of a file in it, b"" where there is none."""
+        return cls([line for name in FILES for line in text_of(read(name)).splitlines()])
 
     def basis(self, commit: str | None) -> str:
         """What an index is good for: a commit, seen through these patterns."""
@@ -50,6 +47,28 @@ class Ignore:
         return self._spec.match_file(text_of(path) + ("/" if folder else ""))
 
 
+@dataclass(frozen=True)
+class Unseen:
+    """What a version keeps of the one before it because it is ignored: what is not seen is not deleted."""
+
+    trees: Trees
+    upload: Upload
+    ignore: Ignore
+
+    def kept(self, old: Tree, new: Container[bytes], path: bytes) -> Tree:
+        """The ignored part of what a folder held and no longer holds."""
+        gone = {name: self._hidden(path + name, node) for name, node in old.items() if name not in new}
+        return {name: node for name, node in gone.items() if node}
+
+    def _hidden(self, path: bytes, old: Node) -> Node | None:
+        if self.ignore.hides(path, folder=old.kind == "d"):
+            return old
+        if old.kind != "d" or not self.ignore.patterns:
+            return None
+        below = self.kept(self.trees.load(old), (), path + b"/")
+        return self.upload.folder(below, old.mtime_ns, old) if below else None
+
+
 def valid(line: str) -> bool:
     """Whether a line is a pattern that says something. git passes over the ones it cannot read, so do we."""
     if not line.strip() or line.startswith("#"):
@@ -61,15 +80,16 @@ def valid(line: str) -> bool:
     return True
 
 
-def lines_of(folder: int, name: str) -> list[str]:
-    """The lines of a regular file in an open folder."""
+def file_in(folder: int, name: bytes) -> bytes:
+    """The content of a regular file in an open folder; a link, or anything else that is no file, counts as none.
+
+    Raises `InvalidFolder` for one that cannot be read: it may hide secrets, so never go on as if it were not there.
+    """
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP):
-            return []
-        raise  # one that is there but cannot be read may hide secrets: never go on as if it were not
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+            return b""
+        raise InvalidFolder(f"cannot read {text_of(name)}: {error.strerror}. Change its rights.") from error
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return []
-        return text_of(file.read()).splitlines()
+        return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""

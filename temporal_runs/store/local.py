@@ -280,10 +280,15 @@ def sync_all(root: Path, paths: list[Path]) -> None:
         for path in paths:
             sync(path)
         return
-    descriptor = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
+    sync_filesystem(root)
+
+
+def sync_filesystem(path: Path) -> None:
+    """Waits until everything on the filesystem of a path is on disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
             code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code), str(root))
+            raise OSError(code, os.strerror(code), str(path))
     finally:
         os.close(descriptor)

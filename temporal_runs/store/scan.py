@@ -13,10 +13,10 @@ from operator import attrgetter
 from pathlib import Path
 
 from .errors import InvalidFolder
-from .ignore import Ignore
+from .ignore import Ignore, Unseen
 from .index import Frame, Index, Row, encoded, joined
 from .intake import Intake, unreadable
-from .trees import MAX_DEPTH, Node, Tree, Trees
+from .trees import MAX_DEPTH, Node, Trees
 from .upload import Upload
 
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -33,6 +33,9 @@ class Scan:
     intake: Intake
     ignore: Ignore
     index: Index
+
+    def __post_init__(self) -> None:
+        self.unseen = Unseen(self.trees, self.upload, self.ignore)
 
     def folder(self, descriptor: int, base: Node | None) -> Node:
         """The tree of an open folder. What is ignored stays as it is in `base`."""
@@ -69,7 +72,7 @@ class Scan:
                     node = self._entry(descriptor, name, path, one, old.get(name))
             nodes.append(node)
         tree = {os.fsencode(name): node for name, node in zip(names, nodes, strict=True) if node}
-        tree |= self._kept(old, tree, path)
+        tree |= self.unseen.kept(old, tree, path)
         node = self.upload.folder(tree, mtime_ns, base)
         self.index.write(Frame.of(path, names, rows, nodes, node, self.intake.skipped[told:]))
         return node
@@ -113,19 +116,6 @@ class Scan:
             return self.intake.entry(descriptor, name, path + name, found, old)
         except FileNotFoundError:
             return None
-
-    def _kept(self, old: Tree, new: Tree, path: bytes) -> Tree:
-        """What the base holds and the walk did not see because it is ignored: not seen is not deleted."""
-        kept = {name: self._hidden(path + name, node) for name, node in old.items() if name not in new}
-        return {name: node for name, node in kept.items() if node}
-
-    def _hidden(self, path: bytes, old: Node) -> Node | None:
-        if self.ignore.hides(path, folder=old.kind == "d"):
-            return old
-        if old.kind != "d" or not self.ignore.patterns:
-            return None
-        below = self._kept(self.trees.load(old), {}, path + b"/")
-        return self.upload.folder(below, old.mtime_ns, old) if below else None
 
 
 def still_there(entries: list[os.DirEntry[str]]) -> tuple[list[os.DirEntry[str]], list[os.stat_result]]:

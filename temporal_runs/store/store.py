@@ -1,7 +1,8 @@
 """The store as others see it: projects with versions of their files, and small documents beside them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -12,16 +13,17 @@ from .contents import Contents
 from .diff import counted, differences, walk
 from .errors import InvalidFolder, UnknownProject, UnknownRevision
 from .history import REF, SHORTEST_PREFIX, History, Record
-from .ignore import Ignore
+from .ignore import Ignore, file_in
 from .index import Index
-from .intake import Intake, Progress
+from .intake import Progress
 from .landing import Landing
 from .local import LocalObjects
 from .model import Change, Changes, Commit, Entry, EntryKind, Landed, Pushed, shown
 from .objects import Objects
 from .packs import Packs
 from .remote import RemoteObjects
-from .scan import Scan, open_folder
+from .scan import open_folder
+from .taking import Taking
 from .trees import Kind, Node, Trees, bytes_of
 from .upload import Upload
 
@@ -52,6 +54,11 @@ class Store:
         if not path:
             raise ValueError("a file store needs a folder or a URL")
         return cls(LocalObjects(Path(path).expanduser().absolute()))
+
+    @property
+    def objects(self) -> Objects:
+        """The backend: for what keeps a part of the store elsewhere."""
+        return self._objects
 
     def put(self, key: str, data: bytes) -> None:
         """Keeps a document, overwriting an earlier one; it is seen whole or not at all."""
@@ -170,10 +177,12 @@ class Store:
         history = History(self._objects, project)
         parent = history.load(base) if base else None
         with open_folder(folder) as descriptor:
-            ignore = Ignore.of(descriptor)
+            ignore = Ignore.of(partial(file_in, descriptor))
             with Index(index, ignore.basis(base)) as known:
-                root, skipped = self._scanned(descriptor, parent, ignore, known, progress)
-                pushed = self._pushed(history, root, skipped, parent, author, message)
+                with Upload(self._objects) as upload:
+                    taking = Taking(self._objects, upload, parent, progress)
+                    root = taking.scanned(descriptor, ignore, known)
+                pushed = self._pushed(history, root, taking.skipped, parent, author, message)
                 known.save(ignore.basis(pushed.version))
         return pushed
 
@@ -197,7 +206,7 @@ class Store:
     def land(
         self,
         project: str,
-        folder: Path,
+        take: Callable[[Taking], Node],
         *,
         base: str,
         origin: str,
@@ -205,10 +214,9 @@ class Store:
         message: str,
         ref: str = "main",
         conflict_suffix: str,
-        index: Path | None = None,
         progress: Progress | None = None,
     ) -> Landed:
-        """Lands on `ref` what changed in `folder` since it was made of `base`.
+        """Lands on `ref` what was made from `base`; `take` brings the files in, from a folder or an overlay.
 
         Where both sides changed a file differently, ours lands beside it as
         `<name>.conflict-<conflict_suffix>`; a deletion gives way to a change; both are reported. Called
@@ -224,27 +232,17 @@ class Store:
         earlier = landing.of_origin(origin, parent)
         if earlier is not None:
             return earlier
-        with open_folder(folder) as descriptor:
-            ignore = Ignore.of(descriptor)
-            with Index(index, ignore.basis(base)) as known:
-                root, skipped = self._scanned(descriptor, parent, ignore, known, progress)
+        with Upload(self._objects) as upload:
+            taking = Taking(self._objects, upload, parent, progress)
+            root = take(taking)
         changes = counted(self._trees().load, parent.root, root)
-        told = Landed(parent.commit.id, changes, [], skipped)
+        told = Landed(parent.commit.id, changes, [], taking.skipped)
         if root.same(parent.root):
             if history.ref(ref) is None:
                 history.move(ref, None, parent.commit.id)  # lost only to one who created it too
             return told
         version = history.make(root, [parent], author=author, message=message, origin=origin, told=told)
         return landing.land(version, parent, beside)
-
-    def _scanned(
-        self, folder: int, base: Record | None, ignore: Ignore, index: Index, progress: Progress | None
-    ) -> tuple[Node, list[str]]:
-        """The folder as a tree whose objects are all in place, and what could not be taken in."""
-        with Upload(self._objects) as upload:
-            intake = Intake(self._objects, upload, progress)
-            root = Scan(self._trees(), upload, intake, ignore, index).folder(folder, base.root if base else None)
-        return root, sorted(intake.skipped)
 
     def _trees(self) -> Trees:
         return Trees(Packs(self._objects))

@@ -74,11 +74,6 @@ class Fleet(System):
     def folder(self, executor_id: str) -> Path:
         return self.settings.home / "executors" / executor_id
 
-    def workspace(self, executor_id: str | None = None) -> Path:
-        """The files of the one attempt at work."""
-        (files,) = (self.folder(executor_id or self.executor_id) / "workspaces").glob("*/files")
-        return files
-
     def containers(self, handle: RunHandle) -> list[Any]:
         """Those of a Run that run."""
         return docker.from_env().containers.list(filters={"name": f"run-{handle.id}"})
@@ -91,7 +86,7 @@ class Fleet(System):
     def left_nothing(self) -> bool:
         """True when neither executor holds anything."""
         folders = [self.folder(self.executor_id), self.folder(SECOND)]
-        return not [path for folder in folders for path in (*folder.glob("leases/*"), *folder.glob("workspaces/*"))]
+        return not [path for folder in folders for path in (*folder.glob("leases/*"), *folder.glob("workspaces/[!.]*"))]
 
     async def started(self, command: str, **more: Any) -> RunHandle:
         """A Run whose command has begun and waits for a file `go`; it counts its own starts."""

@@ -13,7 +13,7 @@ async def test_an_executor_is_killed_and_comes_back(fleet: Fleet):
     handle = await fleet.started("seq 1 1000", project=project)
     fleet.executor.kill()
     fleet.executor.start()
-    (fleet.workspace() / "go").touch()
+    fleet.let_go(handle)
     result = await handle.result()
     assert fleet.files(project)["starts"] == b"started\n"
     assert await fleet.console(handle) == b"begun\n" + b"".join(b"%d\n" % n for n in range(1, 1001))
@@ -24,7 +24,7 @@ async def test_a_command_that_fails_while_its_executor_is_away(fleet: Fleet):
     project = fleet.project()
     handle = await fleet.started("echo gone on; exit 3", project=project)
     fleet.executor.kill()
-    (fleet.workspace() / "go").touch()
+    fleet.let_go(handle)
     fleet.executor.start()
     with pytest.raises(RunFailed) as failure:
         await handle.result()
@@ -65,7 +65,7 @@ async def test_a_restartable_command_ends_with_its_executor_and_is_executed_anew
     fleet.second_executor.start()
     running = await eventually(lambda: [one for one in fleet.containers(handle) if one.name != first.name])
     assert len(running) == len(fleet.containers(handle)) == 1
-    (fleet.workspace(SECOND) / "go").touch()
+    fleet.let_go(handle)
     result = await handle.result()
     assert result.attempt == 2
     assert result.executor == SECOND
@@ -90,7 +90,7 @@ async def test_a_restartable_command_is_left_alone_while_its_executor_is_there(f
     handle = await fleet.started("true", on_executor_lost="restart")
     renewed = fleet.renewed_at()
     await eventually(lambda: fleet.renewed_at() > renewed + 2 * fleet.settings.lease)
-    (fleet.workspace() / "go").touch()
+    fleet.let_go(handle)
     assert (await handle.result()).attempt == 1
 
 
@@ -103,7 +103,7 @@ async def test_the_server_is_killed_and_comes_back(fleet: Fleet):
     handle = await fleet.started("echo done", project=project)
     pid = int((fleet.settings.home / "temporal" / "server.pid").read_text())
     os.kill(pid, signal.SIGKILL)
-    (fleet.workspace() / "go").touch()
+    fleet.let_go(handle)
     result = await handle.result()
     assert result.state is State.SUCCEEDED
     assert fleet.files(project)["starts"] == b"started\n"
@@ -113,16 +113,16 @@ async def test_the_server_is_killed_and_comes_back(fleet: Fleet):
 async def test_the_dispatcher_is_killed_and_comes_back(fleet: Fleet):
     handle = await fleet.started("true")
     fleet.dispatcher.kill()
-    (fleet.workspace() / "go").touch()
+    fleet.let_go(handle)
     fleet.dispatcher.start()
     assert (await handle.result()).state is State.SUCCEEDED
 
 
 async def test_a_second_executor_of_the_same_name_is_refused(fleet: Fleet):
-    await fleet.started("true")
+    handle = await fleet.started("true")
     same = Process(
         "executor", "--id", fleet.executor_id, environment=fleet.executor.environment, log=fleet.executor.log
     )
     same.start()
     assert same.ended() == 2
-    (fleet.workspace() / "go").touch()
+    fleet.let_go(handle)

@@ -67,7 +67,7 @@ async def test_started_again_it_carries_on_with_the_runs_it_had(machine: Machine
     machine.up.end(sign)
     assert len(machine.containers(handle)) == 1, "the command goes on"
     machine.up.start()
-    (machine.workspace() / "go").touch()
+    machine.let_go(handle)
     result = await handle.result()
     assert result.state is State.SUCCEEDED
     assert machine.files(project)["starts"] == b"started\n"
@@ -80,7 +80,7 @@ async def test_a_run_that_waits_in_the_queue_is_taken_by_the_next_up(machine: Ma
     await eventually(lambda: _waits(second))
     machine.up.end(signal.SIGINT)
     machine.up.start()
-    (machine.workspace() / "go").touch()
+    machine.let_go(first)
     for handle in (first, second):
         assert (await handle.result()).state is State.SUCCEEDED
 

@@ -90,8 +90,7 @@ async def test_a_store_that_is_away_as_results_come_back_loses_none(system: Syst
     async for _ in handle.logs(follow=True):
         break
     with system.store_away():
-        (workspace,) = (system.settings.home / "executors" / system.executor_id / "workspaces").glob("*/files")
-        (workspace / "go").touch()
+        system.let_go(handle)
         await tried_again(system, handle)
     await handle.result()
     assert system.files(project)["made.txt"] == b"made\n"
@@ -100,13 +99,13 @@ async def test_a_store_that_is_away_as_results_come_back_loses_none(system: Syst
 
 async def test_a_file_that_is_not_what_its_hash_says(system: System):
     project = system.project({"data.txt": f"{uuid.uuid4().hex}\n"})
-    (blob,) = [
+    content = system.files(project)["data.txt"]
+    (pack,) = [
         path
-        for path in (Path(system.settings.store_url) / "b").rglob("*")
-        if path.is_file() and path.read_bytes() == system.files(project)["data.txt"]
+        for path in (Path(system.settings.store_url) / "p").rglob("*")
+        if path.is_file() and content in path.read_bytes()
     ]
-    blob.chmod(0o600)
-    blob.write_bytes(b"f" * blob.stat().st_size)
+    pack.write_bytes(pack.read_bytes().replace(content, b"f" * len(content)))
     result = await error_of(await system.start("true", project=project))
     assert result.cause.code == "store_corrupt"
     assert result.cause.stage is State.PREPARING

@@ -89,7 +89,7 @@ class Desk:
     def land(self, name: str, ref: str = "main") -> Landed:
         return self.store.land(
             "p",
-            self.folder / name,
+            lambda taking: taking.folder(self.folder / name, None),
             base=self._bases[name],
             origin=f"origin-{name}",
             author="run",

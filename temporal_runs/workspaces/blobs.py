@@ -1,0 +1,140 @@
+"""The blob cache of an executor: files with their content, rights, owner and time, to be linked into snapshots.
+
+A file in it is never written to again. It can be linked to by 65,000 names on ext4; then a copy takes its place.
+"""
+
+import errno
+import os
+import secrets
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from temporal_runs.store.trees import Node
+
+
+class Blobs:
+    """Files by what they are. Thread-safe; several may put the same at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for number in range(256):
+            (folder / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Nothing may be asked for afterwards."""
+        os.close(self._descriptor)
+
+    def link(self, node: Node, folder: int, name: bytes) -> bool:
+        """Gives a file another name, in an open folder; False where the cache does not have it."""
+        key = key_of(node)
+        try:
+            os.link(key, name, src_dir_fd=self._descriptor, dst_dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno != errno.EMLINK:
+                raise
+            self._renew(key)
+            return self.link(node, folder, name)
+        return True
+
+    def adopt(self, node: Node, folder: int, name: bytes) -> None:
+        """Gives a finished file of an open folder a name in the cache; one that is there already is kept."""
+        with suppress(FileExistsError):
+            os.link(name, key_of(node), src_dir_fd=folder, dst_dir_fd=self._descriptor, follow_symlinks=False)
+
+    def copy(self, node: Node, folder: int, name: bytes) -> bool:
+        """Like `link`, but the file is one of its own."""
+        try:
+            with opened(key_of(node).encode(), self._descriptor) as source:
+                copied(source, folder, name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def adopt_copy(self, node: Node, folder: int, name: bytes) -> None:
+        """Like `adopt`, but the file in the folder stays one of its own."""
+        with opened(name, folder) as source:
+            self._replace(source, key_of(node))
+
+    def files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """All of them, in any order."""
+        for shelf in self.folder.iterdir():
+            for entry in os.scandir(shelf):
+                with suppress(FileNotFoundError):
+                    yield Path(entry.path), entry.stat(follow_symlinks=False)
+
+    def _renew(self, key: str) -> None:
+        """Puts a copy in place of a file that has as many names as it may have."""
+        with opened(key.encode(), self._descriptor) as source:
+            self._replace(source, key)
+
+    def _replace(self, source: int, key: str) -> None:
+        draft = f"{key}.{secrets.token_hex(4)}"
+        copied(source, self._descriptor, draft.encode())
+        os.rename(draft, key, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+
+
+class Links:
+    """Files that are names of what is in the cache: for folders that nothing writes to."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self.place = blobs.link
+        self.keep = blobs.adopt
+
+
+class Copies:
+    """Files of their own: for folders that are written to."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self.place = blobs.copy
+        self.keep = blobs.adopt_copy
+
+
+def key_of(node: Node) -> str:
+    """Where the file of a node is: names share mode and time, so these are part of what it is."""
+    name = node.hash.hex()
+    return f"{name[:2]}/{name[2:]}{node.kind}{node.mtime_ns:x}"
+
+
+@contextmanager
+def opened(name: bytes | Path, folder: int | None = None) -> Generator[int]:
+    """A descriptor of a file or folder, to be looked at; a link is refused."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def copied(source: int, folder: int, name: bytes) -> None:
+    """A new file with content, holes, owner, mode and time of an open one. Shares its blocks where the disk can."""
+    found = os.fstat(source)
+    target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    try:
+        os.ftruncate(target, found.st_size)
+        for start, end in extents(source, found.st_size):
+            while start < end:
+                start += os.copy_file_range(source, target, end - start, start, start)
+        if (found.st_uid, found.st_gid) != (os.getuid(), os.getgid()):
+            os.fchown(target, found.st_uid, found.st_gid)
+        os.fchmod(target, found.st_mode & 0o777)
+        os.utime(target, ns=(found.st_mtime_ns, found.st_mtime_ns))
+    finally:
+        os.close(target)
+
+
+def extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """Beginning and end of what an open file holds between its holes."""
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+            raise
+        end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        yield start, end

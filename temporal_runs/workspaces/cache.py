@@ -1,0 +1,100 @@
+"""An executor's cache: blobs, and layers linked from them. Bounded in bytes; the least recently used goes first.
+
+What is deleted is deleted by `tidy`, for which nobody waits.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+from temporal_runs.store import Store
+from temporal_runs.store.history import History
+from temporal_runs.store.intake import Progress
+from temporal_runs.store.local import sync_filesystem
+from temporal_runs.store.trees import Node
+from temporal_runs.workspaces.blobs import Blobs, Links, opened
+from temporal_runs.workspaces.filling import Filling
+from temporal_runs.workspaces.layers import Layer, Layers
+from temporal_runs.workspaces.trash import Trash
+
+ANCESTORS = 8
+"""How many commits back a layer is looked for that a new one can lie on."""
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Cache:
+    """Safe to share between threads; its folder is one process's at a time."""
+
+    def __init__(self, folder: Path, store: Store, owner: tuple[int, int], limit: int) -> None:
+        self._store = store
+        self._owner = owner
+        self._limit = limit
+        self._folder = folder
+        self._synced = folder / "synced"
+        self._trash = Trash(folder / "trash")
+        self.blobs = Blobs(folder / "blobs")
+        self._distrust_what_was_not_on_disk(folder / "layers")
+        self.layers = Layers(folder / "layers")
+        self._making = threading.Lock()
+        for stray in self.layers.strays():
+            self._trash.put(stray)
+
+    def show(self, project: str, commit: str, progress: Progress) -> None:
+        """Makes a layer that shows a commit, where there is none: what differs from an ancestor's, else the whole."""
+        records = islice(History(self._store.objects, project).walk(commit), ANCESTORS)
+        roots = [record.root for record in records]
+        # One at a time: two that want the same would both make it.
+        with self._making, self.layers.hold(roots) as below:
+            if below is None or len(below.stack) >= self.layers.deepest:
+                self._make(roots[0], None, progress)
+            elif below.root.tree != roots[0].tree:
+                self._make(roots[0], below, progress)
+
+    def tidy(self, in_use: Callable[[], Iterable[int]]) -> None:
+        """Deletes what is too much, makes deep stacks shallow. `in_use`: layers of workspaces."""
+        for layer in self.layers.deep():
+            self._make(layer.root, None, lambda files, size: None)
+        while self._drop_surplus() > 0 and (oldest := self.layers.drop_oldest(in_use)):
+            self._trash.put(oldest)
+            self._trash.empty()
+        self._trash.empty()
+        sync_filesystem(self._folder)
+        self._synced.write_text(BOOT.read_text())
+
+    def _make(self, root: Node, below: Layer | None, progress: Progress) -> None:
+        with self.layers.draft() as number:
+            filling = Filling(self._store.objects, Links(self.blobs), self._owner, progress)
+            with opened(self.layers.path(number)) as folder:
+                if below:
+                    filling.difference(folder, below.root, root)
+                else:
+                    filling.whole(folder, root)
+            self.layers.add(number, root, below)
+
+    def _drop_surplus(self) -> int:
+        """Deletes blobs that no layer has, the oldest first, while there is too much; gives what is still too much."""
+        found = list(self.blobs.files())
+        surplus = sum(one.st_blocks * 512 for _, one in found) - self._limit
+        # Every link, and its removal, changes the ctime: it tells when a blob was last of use.
+        for path, one in sorted((item for item in found if item[1].st_nlink == 1), key=lambda item: item[1].st_ctime):
+            if surplus <= 0:
+                break
+            path.unlink(missing_ok=True)
+            surplus -= one.st_blocks * 512
+        return surplus
+
+    def _distrust_what_was_not_on_disk(self, layers: Path) -> None:
+        """After the machine went down, files that were not synced before may be empty or half."""
+        with suppress(FileNotFoundError):
+            if self._synced.read_text() == BOOT.read_text():
+                return
+        trusted = self._synced.stat().st_mtime if self._synced.exists() else 0
+        for path, one in self.blobs.files():
+            if one.st_ctime > trusted:
+                path.unlink()
+        for record in layers.glob("*.json"):
+            if record.stat().st_ctime > trusted:
+                record.unlink()
+        self._synced.write_text(BOOT.read_text())

@@ -1,0 +1,434 @@
+"""What a command sees is its commit, what it leaves is its result, and nothing it does reaches the cache."""
+
+import errno
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from temporal_runs.store import Changes, StoreCorrupt, StoreUnavailable
+from temporal_runs.store.trees import Node
+from temporal_runs.workspaces.blobs import Blobs
+from temporal_runs.workspaces.cache import BOOT, Cache
+from temporal_runs.workspaces.layers import DEEP, DEEPEST
+from tests.unit.store.store_folders import build, contents, mtimes
+from tests.unit.workspaces.conftest import OWNER, PROJECT, Executor
+
+BIG = os.urandom(9 * 2**20)
+FILES = {
+    b"a.txt": ("file", b"1", False),
+    b"bin/tool": ("file", b"#!/bin/sh", True),
+    b"d/e/f": ("file", b"deep", False),
+    b"d/g": ("file", b"2", False),
+    b"empty": ("folder",),
+    b"none": ("file", b"", False),
+    b"big": ("file", BIG, False),
+    b"medium": ("file", b"m" * 100_000, False),
+    b"link": ("link", b"a.txt"),
+    b"out": ("link", b"/etc/shadow"),
+    b"new\nline\xff": ("file", b"odd", False),
+}
+
+
+@pytest.fixture
+def first(executor: Executor, tmp_path: Path) -> str:
+    return executor.push(build(tmp_path / "first", FILES, mtime_ns=10**18 + 7))
+
+
+def checked_out(executor: Executor, commit: str, folder: Path) -> Path:
+    """The commit as the store gives it: what a workspace is measured by."""
+    executor.store.checkout(PROJECT, commit, folder)
+    return folder
+
+
+def test_a_command_sees_its_commit(executor: Executor, first: str, tmp_path: Path) -> None:
+    for name in ("cold", "cached"):
+        with executor.at_work(name, first) as folder:
+            assert contents(folder) == FILES | dict.fromkeys((b"bin", b"d", b"d/e"), ("folder",))
+            assert mtimes(folder) == mtimes(checked_out(executor, first, tmp_path / f"out-{name}"))
+            owners = {(path.lstat().st_uid, path.lstat().st_gid) for path in (folder, *folder.rglob("*"))}
+            assert owners == {OWNER}
+
+
+def test_what_it_changes_lands_and_the_next_one_sees_it(executor: Executor, first: str, tmp_path: Path) -> None:
+    def command(folder: Path) -> None:
+        (folder / "a.txt").write_text("changed")
+        (folder / "d/new").write_text("new")
+        (folder / "bin/tool").chmod(0o600)
+        shutil.rmtree(folder / "d/e")
+        (folder / "d/e").write_text("a file now")
+        (folder / "link").unlink()
+        (folder / "link").mkdir()
+        (folder / "link/inside").symlink_to("/nowhere")
+        shutil.rmtree(folder / "empty")
+        (folder / "big").open("ab").write(b"more")
+        (folder / "renamed").mkdir()
+        shutil.copy2(folder / "medium", folder / "renamed/medium")
+
+    landed = executor.run("r1", first, command)
+    expected = contents(checked_out(executor, first, tmp_path / "expected"))
+    command(tmp_path / "expected")
+    expected = contents(tmp_path / "expected")
+    assert contents(checked_out(executor, landed.commit, tmp_path / "out")) == expected
+    with executor.at_work("r2", landed.commit) as folder:
+        assert contents(folder) == expected
+        assert mtimes(folder) == mtimes(tmp_path / "out")
+        assert {(path.lstat().st_uid, path.lstat().st_gid) for path in folder.rglob("*")} == {OWNER}
+
+
+def test_what_is_only_touched_is_no_change(executor: Executor, first: str) -> None:
+    def command(folder: Path) -> None:
+        (folder / "a.txt").touch()
+        (folder / "d/g").open("r+b").close()
+        (folder / "medium").write_bytes((folder / "medium").read_bytes())
+        (folder / "empty/x").touch()
+        (folder / "empty/x").unlink()
+
+    landed = executor.run("r1", first, command)
+    assert (landed.commit, landed.changes) == (first, Changes(0, 0, 0, 0))
+
+
+def test_a_folder_made_anew_holds_only_what_was_put_into_it(executor: Executor, first: str) -> None:
+    def command(folder: Path) -> None:
+        shutil.rmtree(folder / "d")
+        (folder / "d").mkdir()
+        (folder / "d/only").write_text("1")
+
+    landed = executor.run("r1", first, command)
+    assert landed.changes == Changes(added=1, changed=0, deleted=2, bytes=1)
+    with executor.at_work("r2", landed.commit) as folder:
+        assert [path.name for path in (folder / "d").iterdir()] == ["only"]
+
+
+def test_no_command_reaches_another_workspace_or_the_cache(executor: Executor, first: str, tmp_path: Path) -> None:
+    before = contents(checked_out(executor, first, tmp_path / "out"))
+    with executor.at_work("r1", first) as one:
+        with (one / "a.txt").open("r+b") as file:
+            file.write(b"X")
+        os.truncate(one / "medium", 3)
+        (one / "bin/tool").chmod(0o644)
+        os.chown(one / "d/g", 0, 0)
+        os.utime(one / "d/e/f", (1, 1))
+        os.link(one / "none", one / "second name")
+        (one / "second name").write_text("no longer empty")
+        with executor.at_work("r2", first) as other:
+            assert contents(other) == before
+    with executor.at_work("r3", first) as third:
+        assert contents(third) == before
+
+
+def test_what_a_store_cannot_hold_is_told_and_rights_are_dropped(executor: Executor, first: str) -> None:
+    def command(folder: Path) -> None:
+        os.mkfifo(folder / "d/queue")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(folder / "s"))
+        (folder / "a.txt").chmod(0o6755)
+        os.setxattr(folder / "a.txt", "user.note", b"x")
+
+    landed = executor.run("r1", first, command)
+    assert landed.skipped == ["d/queue: fifo", "s: socket"]
+    with executor.at_work("r2", landed.commit) as folder:
+        assert (folder / "a.txt").stat().st_mode & 0o7777 == 0o755
+        assert "user.note" not in os.listxattr(folder / "a.txt")
+        assert not (folder / "s").exists()
+
+
+def test_ignored_files_are_neither_landed_nor_deleted(executor: Executor, tmp_path: Path) -> None:
+    files = {b".runignore": ("file", b"*.log\n/cache/\n", False), b"a": ("file", b"1", False)}
+    old = {b"kept.log": ("file", b"0", False), b"cache/x": ("file", b"0", False)}
+    base = executor.push(build(tmp_path / "one", old))
+    base = executor.push(build(tmp_path / "two", files), base)
+
+    def command(folder: Path) -> None:
+        (folder / "kept.log").write_text("changed")
+        (folder / "new.log").write_text("new")
+        shutil.rmtree(folder / "cache")
+        (folder / "cache").mkdir()
+        (folder / "cache/y").write_text("y")
+        (folder / "a").write_text("2")
+
+    landed = executor.run("r1", base, command)
+    assert landed.changes == Changes(added=0, changed=1, deleted=0, bytes=1)
+    assert contents(checked_out(executor, landed.commit, tmp_path / "out"))[b"kept.log"] == old[b"kept.log"]
+
+    def forget(folder: Path) -> None:
+        (folder / ".runignore").unlink()
+        (folder / "new.log").write_text("new")
+
+    assert executor.run("r2", landed.commit, forget).changes == Changes(added=1, changed=0, deleted=1, bytes=3)
+
+
+def test_a_sparse_file_stays_sparse(executor: Executor, first: str) -> None:
+    def command(folder: Path) -> None:
+        with (folder / "disk").open("wb") as file:
+            file.truncate(20 * 2**30)
+            file.seek(10**10)
+            file.write(b"here")
+
+    landed = executor.run("r1", first, command)
+    with executor.at_work("r2", landed.commit) as folder:
+        found = (folder / "disk").stat()
+        assert (found.st_size, found.st_blocks * 512 < 2**20) == (20 * 2**30, True)
+        with (folder / "disk").open("rb") as file:
+            file.seek(10**10)
+            assert file.read(4) == b"here"
+
+
+def test_a_workspace_that_is_there_is_kept_and_half_a_one_made_anew(executor: Executor, first: str) -> None:
+    with executor.at_work("r1", first) as folder:
+        (folder / "mine").write_text("1")
+    executor.start()
+    with executor.at_work("r1", first) as folder:
+        assert (folder / "mine").read_text() == "1"
+    (executor.folder / "workspaces/r1/record.json").unlink()
+    with executor.at_work("r1", first) as folder:
+        assert not (folder / "mine").exists()
+
+
+def test_landing_again_makes_nothing(executor: Executor, first: str) -> None:
+    with executor.at_work("r1", first) as folder:
+        (folder / "a.txt").write_text("2")
+    landed = executor.land("r1", first)
+    assert executor.land("r1", first) == landed
+    executor.workspaces.discard("r1")
+    executor.workspaces.discard("r1")
+    assert executor.land("r1", first) == landed
+    assert executor.workspaces.names() == []
+
+
+PLACES = ["a", "b", "d", "d/a", "d/b", "d/e/a", "d/e", "f/a"]
+steps = st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(["write", "remove", "replace"])), max_size=5)
+
+
+def do(folder: Path, changes: list[tuple[str, str]], mark: str) -> None:
+    """Writes, removes, or removes and makes again as a folder."""
+    for number, (name, what) in enumerate(changes):
+        path = folder / name
+        if any(above.is_file() for above in path.parents if above != folder):
+            continue
+        if path.is_dir():
+            if what == "write":
+                continue
+            shutil.rmtree(path)
+        elif what != "write":
+            path.unlink(missing_ok=True)
+        if what == "write":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{mark}-{number}")
+        elif what == "replace":
+            path.mkdir(parents=True)
+            (path / "b").write_text(f"{mark}-{number}")
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(start=steps, runs=st.lists(steps, min_size=1, max_size=4))
+def test_any_commands_one_after_the_other_leave_what_they_would_in_a_plain_folder(
+    executor_of: Callable[[], Executor], start: list[tuple[str, str]], runs: list[list[tuple[str, str]]]
+) -> None:
+    executor = executor_of()
+    plain = executor.folder / "plain"
+    plain.mkdir()
+    do(plain, start, "start")
+    commit = executor.push(plain)
+    for number, changes in enumerate(runs):
+        mark = f"run {number}"
+        do(plain, changes, mark)
+        commit = executor.run(f"r{number}", commit, lambda folder, c=changes, m=mark: do(folder, c, m)).commit
+        with executor.at_work(f"look-{number}", commit) as folder:
+            assert contents(folder) == contents(plain)
+
+
+class TestCache:
+    """The cache beneath overlays."""
+
+    @pytest.fixture
+    def kind(self) -> str:
+        return "overlay"
+
+    def layers(self, executor: Executor) -> int:
+        return len(executor.cache.layers._layers)
+
+    def test_only_what_differs_from_an_ancestor_is_brought(self, executor: Executor, first: str) -> None:
+        landed = executor.run("r1", first, lambda folder: (folder / "a.txt").write_text("2"))
+        brought: list[tuple[int, int]] = []
+        executor.workspaces.make("r2", PROJECT, landed.commit, lambda *done: brought.append(done))
+        assert brought[-1] == (1, 1)
+        (layer,) = (path for path in (executor.folder / "cache/layers").iterdir() if path.name == "2")
+        assert set(contents(layer)) == {b"a.txt"}
+
+    def test_what_a_command_wrote_is_in_the_cache_without_the_store(self, executor: Executor, first: str) -> None:
+        landed = executor.run("r1", first, lambda folder: (folder / "made").write_bytes(os.urandom(100_000)))
+        stored = executor.store.objects
+        for key in stored.keys("b"):
+            stored.delete(key)
+        with executor.at_work("r2", landed.commit) as folder:
+            assert (folder / "made").stat().st_size == 100_000
+
+    def test_deep_stacks_are_made_shallow(self, executor: Executor, first: str) -> None:
+        commit = first
+        for number in range(DEEP + 1):
+            commit = executor.run(f"r{number}", commit, lambda folder, n=number: (folder / f"{n}").touch()).commit
+        with executor.at_work("deep", commit) as folder:
+            assert len(list(folder.glob("[0-9]*"))) == DEEP + 1
+        executor.workspaces.tidy()
+        assert executor.cache.layers.deep() == []
+        with executor.at_work("flat", commit) as folder:
+            assert len(list(folder.glob("[0-9]*"))) == DEEP + 1
+        assert executor.workspaces._record(executor.folder / "workspaces/flat").layers == (DEEP + 3,)
+
+    def test_no_stack_is_deeper_than_a_mount_takes(self, executor: Executor, first: str) -> None:
+        commit = first
+        for number in range(DEEPEST + 1):
+            commit = executor.run(f"r{number}", commit, lambda folder, n=number: (folder / f"{n}").touch()).commit
+        with executor.at_work("next", commit) as folder:
+            assert len(list(folder.glob("[0-9]*"))) == DEEPEST + 1
+
+    def test_it_keeps_within_its_bounds_but_never_loses_what_is_in_use(
+        self, executor: Executor, tmp_path: Path
+    ) -> None:
+        executor.cache._limit = 400_000
+        commits = [
+            executor.push(build(tmp_path / f"{n}", {b"f": ("file", os.urandom(150_000), False)})) for n in range(5)
+        ]
+        with executor.at_work("held", commits[0]) as folder:
+            held = contents(folder)
+            for number, commit in enumerate(commits[1:]):
+                executor.run(f"r{number}", commit, lambda folder: None)
+                executor.workspaces.tidy()
+                assert sum(found.st_blocks * 512 for _, found in executor.cache.blobs.files()) <= 400_000
+            assert contents(folder) == held
+        again = executor.make("again", commits[4])
+        assert not isinstance(again, Path) and len(again.lower) > 0
+
+    def test_the_least_recently_used_goes_first(self, executor: Executor, tmp_path: Path) -> None:
+        names = (b"one", b"two", b"three")
+        roots = [executor.push(build(tmp_path / f"{n!r}", {n: ("file", os.urandom(50_000), False)})) for n in names]
+        for name, commit in (("a", roots[0]), ("b", roots[1]), ("c", roots[0])):
+            executor.make(name, commit)
+            executor.workspaces.discard(name)
+            record = executor.cache.layers._record(executor.cache.layers._last)
+            os.utime(record, (1, 1)) if name == "b" else None
+        executor.cache._limit = 120_000
+        executor.make("d", roots[2])
+        executor.workspaces.tidy()
+        left = {path.name for path in (executor.folder / "cache/layers").glob("*/*")}
+        assert left >= {"three"}
+
+    def test_a_file_that_has_all_the_names_it_may_have_is_copied(
+        self, executor: Executor, first: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        executor.run("r1", first, lambda folder: None)
+        link, refused = os.link, [True]
+
+        def full(source: object, *rest: object, **more: object) -> None:
+            if refused and isinstance(source, str):
+                refused.pop()
+                raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
+            link(source, *rest, **more)  # type: ignore[arg-type]
+
+        executor.cache.layers.drop_oldest(lambda: ())
+        monkeypatch.setattr(os, "link", full)
+        with executor.at_work("r2", first) as folder:
+            assert contents(folder)[b"medium"] == FILES[b"medium"]
+        assert not refused
+
+    def test_a_layer_that_was_never_finished_is_nobodys(self, executor: Executor, first: str) -> None:
+        add = executor.cache.layers.add
+
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        executor.cache.layers.add = killed  # type: ignore[method-assign]
+        rmtree = shutil.rmtree
+        shutil.rmtree = lambda *_, **__: None  # type: ignore[assignment]
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                executor.make("r1", first)
+        finally:
+            shutil.rmtree = rmtree
+            executor.cache.layers.add = add
+        assert (executor.folder / "cache/layers/1").exists()
+        executor.start()
+        assert not (executor.folder / "cache/layers/1").exists()
+        with executor.at_work("r1", first) as folder:
+            assert contents(folder)[b"a.txt"] == FILES[b"a.txt"]
+
+    def test_after_a_power_cut_only_what_was_on_disk_is_trusted(
+        self, executor: Executor, first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        executor.run("r1", first, lambda folder: None)
+        executor.workspaces.tidy()
+        later = executor.push(build(tmp_path / "later", {b"later": ("file", b"1234", False)}), first)
+        executor.run("r2", later, lambda folder: None)
+        lost = [path for path, found in executor.cache.blobs.files() if path.read_bytes() == b"1234"]
+        os.truncate(lost[0], 0)
+        (tmp_path / "boot").write_text("another boot")
+        monkeypatch.setattr("temporal_runs.workspaces.cache.BOOT", tmp_path / "boot")
+        executor.start()
+        assert [path.exists() for path in lost] == [False]
+        with executor.at_work("r3", later) as folder:
+            assert (folder / "later").read_bytes() == b"1234"
+        assert BOOT.exists()
+
+    def test_two_that_want_the_same_make_it_once(self, executor: Executor, first: str) -> None:
+        names = [f"r{n}" for n in range(6)]
+        threads = [threading.Thread(target=executor.make, args=(name, first)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (self.layers(executor), sorted(executor.workspaces.names())) == (1, names)
+
+
+def test_a_content_that_is_missing_or_damaged_is_named_unless_the_cache_has_it(executor: Executor, first: str) -> None:
+    executor.run("r1", first, lambda folder: None)
+    objects = executor.store.objects
+    for key in objects.keys("b"):
+        objects.put(key, b"damaged")
+    with executor.at_work("r2", first) as folder:
+        assert contents(folder)[b"big"] == FILES[b"big"]
+    shutil.rmtree(executor.folder / "cache")
+    executor.start()
+    with pytest.raises(StoreCorrupt, match=r"object b/.. does not match|object b/"):
+        executor.make("r3", first)
+    assert "r3" not in [
+        name
+        for name in executor.workspaces.names()
+        if executor.workspaces._record(executor.folder / "workspaces" / name)
+    ]
+
+
+def test_a_store_that_is_gone_is_told_unless_the_cache_has_all(executor: Executor, first: str) -> None:
+    folder = Path(executor.store.objects.root)  # type: ignore[attr-defined]
+    folder.rename(folder.with_name("away"))
+    with pytest.raises(StoreUnavailable, match="It is gone"):
+        executor.make("r1", first)
+    folder.with_name("away").rename(folder)
+    with executor.at_work("r1", first) as seen:
+        assert contents(seen)[b"a.txt"] == FILES[b"a.txt"]
+
+
+def test_a_blob_is_what_its_node_is(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path / "blobs")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    (tmp_path / "a").write_text("1")
+    node = Node("f", b"\1" * 32, 1, 5)
+    blobs.adopt(node, folder, b"a")
+    assert blobs.link(node, folder, b"b")
+    for other in (Node("x", b"\1" * 32, 1, 5), Node("f", b"\1" * 32, 1, 6), Node("f", b"\2" * 32, 1, 5)):
+        assert not blobs.link(other, folder, b"c")
+        assert not blobs.copy(other, folder, b"c")
+    os.close(folder)
+    blobs.close()
+
+
+def test_a_cache_is_not_made_where_nothing_can_be_written(tmp_path: Path, executor: Executor) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="Not a directory"):
+        Cache(tmp_path / "file", executor.store, OWNER, 1)
