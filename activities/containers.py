@@ -7,6 +7,7 @@ from temporal_runs.engine import ContainerSpec
 from temporal_runs.steps import Assignment, Order
 
 WORKING_DIRECTORY = "/mnt"
+DATASETS = "/datasets"
 
 
 def container_for(
@@ -23,6 +24,10 @@ def container_for(
         working_dir=WORKING_DIRECTORY,
         mounts={} if order.workspace.volume else {order.workspace.folder: WORKING_DIRECTORY},
         volumes={order.workspace.volume: WORKING_DIRECTORY} if order.workspace.volume else {},
+        read_only={
+            **{f"{WORKING_DIRECTORY}/{at}": folder for at, folder in order.workspace.imports.items()},
+            **{f"{DATASETS}/{name}": tier.mounts[name] for name in spec.mounts},
+        },
         user=f"{user[0]}:{user[1]}",
         cores=tier.cores,
         memory=tier.memory,

@@ -17,7 +17,7 @@ from temporal_runs.engine import (
     InvalidContainer,
     RegistryUnavailable,
 )
-from temporal_runs.store import StoreCorrupt, StoreError, StoreUnavailable, UnknownProject, UnknownRevision
+from temporal_runs.store import StoreCorrupt, StoreError, StoreUnavailable, UnknownPath, UnknownProject, UnknownRevision
 from temporal_runs.workflows.causes import CAUSES
 
 log = structlog.get_logger()
@@ -41,7 +41,7 @@ def faults(host: str) -> Iterator[None]:
 
 def _translated(error: Exception, host: str) -> Exception:
     match error:
-        case UnknownProject() | UnknownRevision():
+        case UnknownProject() | UnknownRevision() | UnknownPath():
             return fault("invalid_spec", str(error))
         case StoreUnavailable():
             return fault("store_unavailable", str(error), host=host)

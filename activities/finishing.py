@@ -38,7 +38,9 @@ class Finishing:
                 return holding.finished
             if not completion.commit_results:
                 holding = self._leases.update(holding.token, commit_results=False)
-            return await attendance.in_thread(self.complete, holding, "main", attendance)
+            spec = completion.assignment.inputs.spec
+            ref = "main" if spec.results == "merge" else f"runs/{holding.request.attempt.run_id}"
+            return await attendance.in_thread(self.complete, holding, ref, attendance)
 
     @activity.defn(name="release")
     async def release(self, assignment: Assignment) -> None:
@@ -86,8 +88,9 @@ class Finishing:
             origin=attempt.key,
             author=spec.owner,
             message=f"Run {attempt.run_id}: {spec.summary}",
+            name=attempt.run_id,
             ref=ref,
-            conflict_suffix=attempt.run_id,
+            on_conflict=spec.on_conflict or "keep_both",
             progress=progress,
         )
         return Finished(output_commit=landed.commit, results=_results(landed))
@@ -100,6 +103,7 @@ def _results(landed: Landed) -> Results:
         changed=changes.changed,
         deleted=changes.deleted,
         bytes=changes.bytes,
+        branch=landed.ref,
         conflicts=landed.conflicts[:SHOWN],
         skipped=landed.skipped[:SHOWN],
     )

@@ -6,7 +6,7 @@ from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.images import search
 from temporal_runs.engine import Engine
 from temporal_runs.steps import Assignment, Prepared, Workspace
-from temporal_runs.workspaces import Overlay, Workspaces
+from temporal_runs.workspaces import Import, Workspaces
 
 
 class Preparing:
@@ -41,6 +41,7 @@ class Preparing:
         )
 
     def _workspace(self, assignment: Assignment, attendance: Attendance) -> Workspace:
+        inputs = assignment.inputs
         done = (0, 0)
 
         def progress(files: int, size: int) -> None:
@@ -48,10 +49,16 @@ class Preparing:
             done = files, size
             attendance.report(files=files, bytes=size)
 
-        name = assignment.attempt.key
-        made = self._workspaces.make(name, assignment.inputs.spec.project, assignment.inputs.commit, progress)
-        if not isinstance(made, Overlay):
-            return Workspace(folder=str(made), files=done[0], bytes=done[1])
-        volume = attendance.holding.container
-        self._engine.create_overlay(volume, made.options, self._labels)
-        return Workspace(folder=str(made.upper), files=done[0], bytes=done[1], volume=volume)
+        made = self._workspaces.make(
+            assignment.attempt.key,
+            inputs.spec.project,
+            inputs.commit,
+            progress,
+            imports=[Import(one.project, one.commit, one.path) for one in inputs.imports],
+            disk=inputs.tier.disk,
+        )
+        volume = attendance.holding.container if made.overlay else None
+        if made.overlay and volume:
+            self._engine.create_overlay(volume, made.overlay.options, self._labels)
+        imports = {at: str(folder) for at, folder in made.imports.items()}
+        return Workspace(folder=str(made.folder), files=done[0], bytes=done[1], volume=volume, imports=imports)

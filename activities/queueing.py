@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from temporalio import activity
 
 from temporal_runs.activities.faults import fault, faults
+from temporal_runs.spec import RunSpec
 from temporal_runs.status import RunResult
-from temporal_runs.steps import Inputs, Submission, Tier
+from temporal_runs.steps import Inputs, PinnedInput, Submission, Tier
 from temporal_runs.store import Store
 
 
@@ -27,9 +28,21 @@ class Queueing:
         if tier is None:
             known = ", ".join(self._tiers)
             raise fault("invalid_spec", f"tier: there is no tier {spec.tier!r}; there are {known}", field="tier")
+        for name in spec.mounts:
+            if name not in tier.mounts:
+                known = ", ".join(tier.mounts) or "none"
+                raise fault("invalid_spec", f"mounts: tier {tier.name} has no {name!r}; it has {known}", field="mounts")
         with faults(platform.node()):
-            commit = await asyncio.to_thread(self._store.resolve, spec.project, spec.revision)
-        return Inputs(spec=spec, commit=commit, tier=tier)
+            return await asyncio.to_thread(self._pinned, spec, tier)
+
+    def _pinned(self, spec: RunSpec, tier: Tier) -> Inputs:
+        imports = [
+            PinnedInput(project=one.project, commit=self._store.resolve(one.project, one.revision), path=one.path)
+            for one in spec.inputs
+        ]
+        for one in imports:
+            self._store.require_folder(one.project, one.commit, one.path)
+        return Inputs(spec=spec, commit=self._store.resolve(spec.project, spec.revision), tier=tier, imports=imports)
 
     @activity.defn(name="record")
     async def record(self, result: RunResult) -> None:

@@ -7,6 +7,7 @@ container does, the command is never started again.
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -18,11 +19,12 @@ from temporal_runs.activities.command import Command, engine_answers
 from temporal_runs.activities.containers import container_for, read_secrets
 from temporal_runs.activities.faults import fault
 from temporal_runs.activities.leases import Fence, Holding, Leases
-from temporal_runs.activities.meter import Meter
+from temporal_runs.activities.meter import DiskFull, Meter
 from temporal_runs.engine import Engine, EngineError
 from temporal_runs.spec import RunSpec
 from temporal_runs.steps import Assignment, EndedBy, Exit, Order
 from temporal_runs.store import Store, StoreError
+from temporal_runs.workspaces import Workspaces
 
 log = structlog.get_logger()
 
@@ -37,6 +39,7 @@ class Running:
         engine: Engine,
         leases: Leases,
         fence: Fence,
+        workspaces: Workspaces,
         attendants: Attendants,
         user: tuple[int, int],
         secrets_folder: Path,
@@ -46,6 +49,7 @@ class Running:
         self._engine = engine
         self._leases = leases
         self._fence = fence
+        self._workspaces = workspaces
         self._attendants = attendants
         self._user = user
         self._secrets_folder = secrets_folder
@@ -111,7 +115,7 @@ class Running:
         return (
             Command(self._engine, holding.container),
             Capture(self._engine, self._store, holding, list(secrets.values())),
-            Meter(self._engine, holding.container),
+            Meter(self._engine, holding.container, partial(self._disk_full, holding)),
         )
 
     async def _end_of(self, command: Command, container: str, spec: RunSpec) -> EndedBy:
@@ -140,8 +144,15 @@ class Running:
         started_at = (state and state.started_at) or now
         return time_limit - (now - started_at).total_seconds()
 
+    def _disk_full(self, holding: Holding) -> DiskFull | None:
+        assert holding.assignment
+        if not self._workspaces.is_full(holding.request.attempt.key):
+            return None
+        return "limit" if holding.assignment.inputs.tier.disk else "machine"
+
     async def _exit(self, command: Command, capture: Capture, meter: Meter, ended_by: EndedBy) -> Exit:
         state = await command.ended()
+        await meter.read_disk()
         console_bytes = None
         if state:
             try:
@@ -156,6 +167,7 @@ class Running:
             console_bytes=console_bytes,
             last_lines=capture.last_lines,
             usage=meter.usage,
+            disk_full=meter.disk_full,
         )
         if state is None or ended_by != "itself":
             return exit

@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     cache: Annotated[int, BeforeValidator(memory_bytes)] = 20 * GIB
     """bytes of projects' files an executor keeps for the next Runs: 512MiB, 100GiB"""
     tiers: Path | None = None
-    """TOML file of tiers: `[small] cores = 1, memory = "1GiB"`"""
+    """TOML file of tiers: `[small] cores = 1, memory = "1GiB", disk = "10GiB", mounts = {genomes = "/data/genomes"}`"""
 
     @classmethod
     def load(cls) -> "Settings":
@@ -121,6 +121,8 @@ class _TierEntry(BaseModel, extra="forbid"):
     memory: str | int
     pids: Annotated[int, Field(gt=0)] = 4096
     shm: str | int = "64MiB"
+    disk: str | int | None = None
+    mounts: dict[str, Annotated[str, Field(pattern=r"^/")]] = {}
 
     def as_tier(self, name: str) -> Tier:
         return Tier(
@@ -129,6 +131,8 @@ class _TierEntry(BaseModel, extra="forbid"):
             memory=memory_bytes(self.memory),
             pids=self.pids,
             shm=memory_bytes(self.shm),
+            disk=None if self.disk is None else memory_bytes(self.disk),
+            mounts=self.mounts,
         )
 
 

@@ -6,6 +6,7 @@ workflow itself, so that a Run started with any Temporal client is held to the s
 
 import json
 import re
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
@@ -28,6 +29,7 @@ CONTRACT_VARIABLES = ("RUN_", "DOMINO_")
 
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 ImageReference = Annotated[str, StringConstraints(pattern=IMAGE_PATTERN, max_length=255)]
+Revision = Annotated[str, StringConstraints(pattern=r"^(latest|[0-9a-f]{8,64})$")]
 Seconds = Annotated[float, Field(gt=0, le=366 * 24 * 3600)]
 Text = Annotated[str, StringConstraints(max_length=200)]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
@@ -69,6 +71,25 @@ class Environment(BaseModel):
         return self
 
 
+class Input(BaseModel):
+    """Files of another project, to be read at `imports/<project>/<path>` in the working directory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    project: Id
+    revision: Revision = "latest"
+    path: Annotated[str, StringConstraints(max_length=1000)] = ""
+    """a folder in it; all of it by default"""
+
+    @field_validator("path")
+    @classmethod
+    def a_path_stays_in_its_project(cls, path: str) -> str:
+        """Raises ValueError for a path that is absolute, or has an empty, `.` or `..` part."""
+        if path and {"", ".", ".."} & set(path.split("/")):
+            raise ValueError("should name a folder below the project's root, without `.`, `..` or a `/` at an end")
+        return path
+
+
 class RunSpec(BaseModel):
     """One Run: a command, on a project's files, in an environment, on a tier's machine. Durations are seconds."""
 
@@ -79,7 +100,14 @@ class RunSpec(BaseModel):
     """a program with its arguments, or a line for the shell"""
     tier: Id = "small"
     environment: Environment = Environment(image=DEFAULT_IMAGE)
-    revision: Annotated[str, StringConstraints(pattern=r"^(latest|[0-9a-f]{8,64})$")] = "latest"
+    revision: Revision = "latest"
+    inputs: Annotated[list[Input], Field(max_length=50)] = []
+    mounts: Annotated[list[Id], Field(max_length=50)] = []
+    """names of folders that the tier has for reading, at `/datasets/<name>`"""
+    results: Literal["merge", "branch"] = "merge"
+    """whether results become part of the project's main version, or are left on the branch `runs/<run_id>`"""
+    on_conflict: Literal["keep_both", "branch", "last_wins"] | None = None
+    """what becomes of a file that others have changed meanwhile; None: as the project's settings say"""
     env: dict[VariableName, str] = {}
     secrets: dict[VariableName, Id] = {}
     """Variable name → name of a file in the executor's `HOME/secrets`; the value never leaves the executor."""
@@ -102,6 +130,15 @@ class RunSpec(BaseModel):
         if not words or not all(isinstance(word, str) for word in words) or not words[0]:
             raise ValueError("should be a list of strings (program, arguments) or a string for the shell")
         return words if isinstance(command, list) else command
+
+    @model_validator(mode="after")
+    def nothing_is_mounted_on_another(self) -> Self:
+        """Raises ValueError where an input lies within another one of the same project."""
+        places = sorted(f"{one.project}/{one.path}".rstrip("/") + "/" for one in self.inputs)
+        for outer, inner in pairwise(places):
+            if inner.startswith(outer):
+                raise ValueError(f"inputs: {inner.rstrip('/')} is part of {outer.rstrip('/')}: leave one of them out")
+        return self
 
     @model_validator(mode="after")
     def variables_of_the_contract_are_ours(self) -> Self:

@@ -73,8 +73,10 @@ class Results(Model):
     changed: int = 0
     deleted: int = 0
     bytes: int = 0
+    branch: str | None = None
+    """the branch of the project that holds them"""
     conflicts: list[str] = []
-    """paths kept beside what another Run had made of them meanwhile (the first hundred)"""
+    """paths that another Run, or a push, had changed meanwhile as well (the first hundred)"""
     skipped: list[str] = []
     """what was not brought back, and why (the first hundred)"""
 

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Literal
 
+from pydantic import Field
+
 from temporal_runs.spec import RunSpec
 from temporal_runs.status import Model, Results, Usage
 
@@ -10,13 +12,17 @@ EndedBy = Literal["itself", "stop", "time_limit"]
 
 
 class Tier(Model):
-    """A kind of machine: the limits a command runs under. Memory and shm in bytes."""
+    """A kind of machine: the limits a command runs under. Memory, shm and disk in bytes."""
 
     name: str
     cores: float
     memory: int
     pids: int = 4096
     shm: int = 64 * 2**20
+    disk: int | None = None
+    """bytes a command can write into its working directory; None: as much as the machine has"""
+    mounts: dict[str, str] = Field(default_factory=dict[str, str])
+    """name → folder of the machine that a command of this tier may read"""
 
 
 class Attempt(Model):
@@ -44,12 +50,21 @@ class Submission(Model):
     spec: RunSpec
 
 
+class PinnedInput(Model):
+    """An input of a spec, at one commit."""
+
+    project: str
+    commit: str
+    path: str
+
+
 class Inputs(Model):
     """What queueing gives: the spec with everything that could move pinned."""
 
     spec: RunSpec
     commit: str
     tier: Tier
+    imports: list[PinnedInput] = Field(default_factory=list[PinnedInput])
 
 
 class Request(Model):
@@ -88,6 +103,8 @@ class Workspace(Model):
     bytes: int
     volume: str | None = None
     """the Docker volume that shows the files; None where the folder itself does"""
+    imports: dict[str, str] = Field(default_factory=dict[str, str])
+    """path below the working directory → folder on the executor, to be read"""
 
 
 class Image(Model):
@@ -130,6 +147,8 @@ class Exit(Model):
     """the kernel killed it inside its own limit"""
     killed_by_engine: str | None = None
     """the signal that somebody else had the Docker engine send, if any"""
+    disk_full: Literal["limit", "machine"] | None = None
+    """its working directory's disk, the tier's own or the machine's, had no room left while it ran"""
     engine_lost: bool = False
     """the Docker engine went away while the command ran, and ended it"""
     begun_at: datetime | None = None

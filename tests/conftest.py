@@ -43,6 +43,12 @@ memory = "32MiB"
 cores = 0.25
 memory = "128MiB"
 
+[boxed]
+cores = 0.25
+memory = "64MiB"
+disk = "8MiB"
+mounts = {{genomes = "{home}/genomes"}}
+
 [huge]
 cores = 1000
 memory = "64GiB"
@@ -176,7 +182,9 @@ def make_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Sett
     def make(**more: Any) -> Settings:
         home = tmp_path_factory.mktemp("home")
         tiers = home / "tiers.toml"
-        tiers.write_text(TIERS)
+        tiers.write_text(TIERS.format(home=home))
+        (home / "genomes").mkdir()
+        (home / "genomes/human").write_text("ACGT\n")
         return Settings(home=home, tiers=tiers, **more)
 
     return make
@@ -196,7 +204,7 @@ async def system(
     system = System(server.client, settings, Runs(server.client, settings), store, image, executor_id)
     system.tasks = [
         asyncio.create_task(run_dispatcher(server.client, settings)),
-        asyncio.create_task(run_executor(server.client, settings, executor_id, {"tiny": 4, "small": 2})),
+        asyncio.create_task(run_executor(server.client, settings, executor_id, {"tiny": 4, "small": 2, "boxed": 1})),
     ]
     yield system
     for task in system.tasks:

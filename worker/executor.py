@@ -24,10 +24,10 @@ from temporal_runs.steps import Tier
 from temporal_runs.store import Store
 from temporal_runs.worker.fence import Fence
 from temporal_runs.worker.gate import Gate, RoomChanged
-from temporal_runs.worker.isolation import isolation
+from temporal_runs.worker.isolation import isolation, limits_disks
 from temporal_runs.worker.janitor import Janitor
 from temporal_runs.worker.ledger import Ledger
-from temporal_runs.worker.room import Room
+from temporal_runs.worker.room import Machine, Room
 from temporal_runs.workspaces import Cache, Workspaces
 
 log = structlog.get_logger()
@@ -48,10 +48,13 @@ async def run_executor(client: Client, settings: Settings, executor_id: str, ser
     engine = Engine.connect()
     cores, memory = await asyncio.to_thread(engine.capacity)
     store = await asyncio.to_thread(Store.open, settings.store_url)
-    room = Room.declared(serve, settings.tier_table, cores, memory)
+    folder = settings.home / "executors" / executor_id
+    tiers = settings.tier_table
+    asked_for = tiers.values() if serve is None else [tiers[name] for name in serve if name in tiers]
+    limits = any(tier.disk for tier in asked_for) and await asyncio.to_thread(limits_disks, engine, folder)
+    room = Room.declared(serve, tiers, Machine(cores, memory, limits))
     asyncio.get_running_loop().set_default_executor(_Threads(THREADS_A_RUN * room.most() + 32))
     changed = RoomChanged()
-    folder = settings.home / "executors" / executor_id
     host = platform.node()
     ledger = Ledger(folder, executor_id, host, settings.lease, room, changed.notify)
     user = (os.getuid(), os.getgid()) if os.getuid() else (CONTAINER_USER, CONTAINER_USER)
@@ -65,7 +68,7 @@ async def run_executor(client: Client, settings: Settings, executor_id: str, ser
     preparing = Preparing(workspaces, engine, attendants, labels, settings.registry)
     building = Building(engine, attendants, settings.registry)
     pulling = Pulling(engine, attendants, settings.registry)
-    running = Running(store, engine, ledger, fence, attendants, user, settings.secrets_folder, labels)
+    running = Running(store, engine, ledger, fence, workspaces, attendants, user, settings.secrets_folder, labels)
     finishing = Finishing(store, workspaces, engine, ledger, attendants)
     janitor = Janitor(client, ledger, engine, workspaces, finishing, labels, period=min(60, settings.lease / 3))
 

@@ -7,39 +7,72 @@ of its own, or without root.
 import os
 import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
 
 from temporal_runs.engine import Engine, EngineError, EngineUnavailable
-from temporal_runs.workspaces import Kind, Overlay
+from temporal_runs.workspaces import Disk, Kind, Overlay
 
 log = structlog.get_logger()
 
 BELOW, WRITTEN = "below", "written"
+PROBE_DISK = 8 * 2**20
 
 
 def isolation(engine: Engine, folder: Path) -> Kind:
-    """What works for workspaces in a folder, which is made; raises EngineUnavailable."""
-    probe = folder / "probe"
-    shutil.rmtree(probe, ignore_errors=True)
-    overlay = Overlay([probe / "top", probe / "bottom"], probe / "upper", probe / "work")
+    """What works for workspaces in a folder; raises EngineUnavailable."""
+    with probe(folder) as place:
+        reason = why_no_overlay(engine, place)
+    if reason is None:
+        return "overlay"
+    log.warning("no overlays here: files are copied for each Run", reason=reason)
+    return "copy"
+
+
+def limits_disks(engine: Engine, folder: Path) -> bool:
+    """Whether a command can be given a disk of its own, and the engine sees it; raises EngineUnavailable."""
+    with probe(folder) as place:
+        disk = Disk(place / "image", place / "disk")
+        try:
+            disk.make(PROBE_DISK)
+            reason = why_no_overlay(engine, place / "disk")
+        except OSError as error:
+            reason = str(error)
+        finally:
+            disk.unmount()
+    if reason:
+        log.info("no disk limits here: tiers that have one are not served", reason=reason)
+    return reason is None
+
+
+def why_no_overlay(engine: Engine, place: Path) -> str | None:
+    """Has the engine mount an overlay of folders in a place; what is in the way, or None."""
+    overlay = Overlay([place / "top", place / "bottom"], place / "upper", place / "work")
     try:
-        for place in (*overlay.lower, overlay.upper, overlay.work):
-            place.mkdir(parents=True)
+        for folder in (*overlay.lower, overlay.upper, overlay.work):
+            folder.mkdir()
         (overlay.lower[1] / BELOW).mkdir()
         # What we have to be able to write and read ourselves: a deletion, and a mark.
         os.mknod(overlay.lower[0] / "deleted", stat.S_IFCHR, os.makedev(0, 0))
         os.setxattr(overlay.upper, "user.overlay.probe", b"y")
         engine.write_through(overlay.options, BELOW, WRITTEN)
-        if (overlay.upper / BELOW / WRITTEN).exists():
-            return "overlay"
-        reason = "the engine writes elsewhere"
     except EngineUnavailable:
         raise
     except (EngineError, OSError, ValueError) as error:
-        reason = str(error)
+        return str(error)
+    return None if (overlay.upper / BELOW / WRITTEN).exists() else "the engine does not see these folders"
+
+
+@contextmanager
+def probe(folder: Path) -> Iterator[Path]:
+    """An empty folder to try things in."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix="probe-", dir=folder))
+    try:
+        yield place
     finally:
-        shutil.rmtree(probe, ignore_errors=True)
-    log.warning("no overlays here: files are copied for each Run", reason=reason)
-    return "copy"
+        shutil.rmtree(place, ignore_errors=True)

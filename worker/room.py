@@ -3,12 +3,35 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from temporal_runs.steps import Tier
 
 
 class TooBig(ValueError):
     """A tier that the machine cannot hold, or that there is not."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a machine has for Runs."""
+
+    cores: int
+    memory: int
+    limits_disks: bool
+
+    def why_not(self, tier: Tier) -> str | None:
+        """Why it cannot serve a tier; None where it can."""
+        if tier.cores > self.cores or tier.memory > self.memory:
+            return (
+                f"needs {tier.cores:g} cores and {tier.memory / 2**30:g} GiB; "
+                f"this machine has {self.cores} cores and {self.memory / 2**30:.1f} GiB"
+            )
+        if tier.disk and not self.limits_disks:
+            return "limits the disk, which needs an executor that is root on the engine's own machine"
+        if missing := [folder for folder in tier.mounts.values() if not Path(folder).is_dir()]:
+            return f"mounts {', '.join(missing)}, which this machine does not have"
+        return None
 
 
 @dataclass(frozen=True)
@@ -22,23 +45,19 @@ class Room:
     memory: int
 
     @classmethod
-    def declared(cls, serve: Mapping[str, int] | None, tiers: Mapping[str, Tier], cores: int, memory: int) -> "Room":
+    def declared(cls, serve: Mapping[str, int] | None, tiers: Mapping[str, Tier], machine: Machine) -> "Room":
         """The room of `serve` (tier → slots), or of the whole machine for None; raises TooBig."""
-        fitting = {name: tier for name, tier in tiers.items() if tier.cores <= cores and tier.memory <= memory}
+        fitting = {name: tier for name, tier in tiers.items() if machine.why_not(tier) is None}
         if serve is None:
             if not fitting:
-                raise TooBig(f"no tier fits a machine of {cores} cores and {memory / 2**30:.1f} GiB")
-            return cls(fitting, None, cores, memory)
+                raise TooBig(f"no tier fits a machine of {machine.cores} cores and {machine.memory / 2**30:.1f} GiB")
+            return cls(fitting, None, machine.cores, machine.memory)
         for name in serve:
             if name not in tiers:
                 raise TooBig(f"there is no tier {name!r}; there are {', '.join(tiers)}")
             if name not in fitting:
-                tier = tiers[name]
-                raise TooBig(
-                    f"tier {name} needs {tier.cores:g} cores and {tier.memory / 2**30:g} GiB; "
-                    f"this machine has {cores} cores and {memory / 2**30:.1f} GiB"
-                )
-        return cls({name: tiers[name] for name in serve}, dict(serve), cores, memory)
+                raise TooBig(f"tier {name} {machine.why_not(tiers[name])}")
+        return cls({name: tiers[name] for name in serve}, dict(serve), machine.cores, machine.memory)
 
     def left(self, tier: Tier, held: Iterable[Tier]) -> int:
         """How many more Runs of a tier fit beside those that are held."""

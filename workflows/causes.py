@@ -136,6 +136,10 @@ def judge(exit: Exit, time_limit: float | None) -> Cause | None:
         return None
     if exit.out_of_memory:
         return _caused(exit, "out_of_memory", "it used more memory than its tier has, and the kernel killed it")
+    if exit.disk_full == "limit":
+        return _caused(exit, "disk_limit", "it filled the disk that its tier gives a working directory")
+    if exit.disk_full == "machine":
+        return _caused(exit, "host_disk_full", "the disk of its machine was full")
     signal = exit.exit_code - 128
     if signal in (_SIGKILL, _SIGTERM):
         sender = "through the Docker engine" if exit.killed_by_engine else "by an unknown sender"

@@ -6,10 +6,11 @@ from .errors import (
     StoreCorrupt,
     StoreError,
     StoreUnavailable,
+    UnknownPath,
     UnknownProject,
     UnknownRevision,
 )
-from .model import Change, Changes, Commit, Entry, Landed, Pushed
+from .model import Change, Changes, Commit, Entry, Landed, OnConflict, Pushed
 from .store import Store
 
 __all__ = [
@@ -19,11 +20,13 @@ __all__ = [
     "Entry",
     "InvalidFolder",
     "Landed",
+    "OnConflict",
     "Pushed",
     "Store",
     "StoreCorrupt",
     "StoreError",
     "StoreUnavailable",
+    "UnknownPath",
     "UnknownProject",
     "UnknownRevision",
     "content_name",

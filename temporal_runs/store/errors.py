@@ -21,5 +21,9 @@ class UnknownRevision(StoreError):
     """The project has no such commit or ref, or the prefix fits several commits."""
 
 
+class UnknownPath(StoreError):
+    """A commit has nothing of that path, or not what was asked for."""
+
+
 class InvalidFolder(StoreError):
     """A folder that cannot be read, is missing or not empty, or a path that names no file."""

@@ -2,7 +2,7 @@
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .errors import StoreUnavailable
 from .history import History, Record
@@ -12,6 +12,15 @@ from .objects import Objects
 from .packs import Packs
 from .trees import Trees
 from .upload import Upload
+
+
+class Conflicting(Exception):
+    """Both sides changed these paths in different ways, and that was not to be settled."""
+
+    def __init__(self, paths: list[str]) -> None:
+        super().__init__(f"{len(paths)} conflicts")
+        self.paths = paths
+
 
 PATIENCE = 60.0
 """Seconds of losing every race after which something else must be wrong."""
@@ -24,6 +33,8 @@ class Landing:
     objects: Objects
     history: History
     ref: str
+    settles: bool = True
+    """Whether a conflict is settled; else it raises `Conflicting`, and nothing has landed."""
 
     def of_origin(self, origin: str, base: Record) -> Landed | None:
         """What an earlier attempt of the same origin landed, looking back to its base."""
@@ -32,10 +43,10 @@ class Landing:
             return None
         found = [r for r in self.history.walk(head.commit, base.generation) if r.commit.origin == origin]
         # A merge and the version it brought in are both of the origin; the merge is what was told.
-        return max(found, key=lambda record: len(record.commit.parents)).landed if found else None
+        return self._landed(max(found, key=lambda record: len(record.commit.parents))) if found else None
 
     def land(self, version: Record, base: Record | None, beside: bytes | None) -> Landed:
-        """Moves the ref to the version, or to a merge of it with what the ref holds by now."""
+        """Moves the ref to the version, or to a merge of it with what the ref holds by now. `beside` is `Merge`'s."""
         deadline = time.monotonic() + PATIENCE
         pause = 0.005
         made: set[str] = set()
@@ -52,7 +63,7 @@ class Landing:
                 new = self._merged(base, version, head, beside)
             made.add(new.commit.id)
             if self.history.move(self.ref, ref, new.commit.id):
-                return new.landed
+                return self._landed(new)
             if time.monotonic() > deadline:
                 raise StoreUnavailable(
                     f"{self.ref} was moved by others each time in {PATIENCE:.0f} s. Try again later."
@@ -63,13 +74,15 @@ class Landing:
     def _among(self, made: set[str], head: Record, version: Record) -> Landed | None:
         """A swap that was answered with a refusal may still have been ours: the transport retries by itself."""
         above = version.generation - 1
-        return next((r.landed for r in self.history.walk(head.commit.id, above) if r.commit.id in made), None)
+        return next((self._landed(r) for r in self.history.walk(head.commit.id, above) if r.commit.id in made), None)
 
     def _merged(self, base: Record | None, version: Record, head: Record, beside: bytes | None) -> Record:
         trees = Trees(Packs(self.objects))
         with Upload(self.objects) as upload:
             merge = Merge(trees.load, upload.folder, beside)
             root = merge.folders(base.root if base else None, version.root, head.root)
+            if merge.conflicts and not self.settles:
+                raise Conflicting(merge.conflicts)
         # Without a base nobody can say that the other side changed anything.
         told = Landed("", version.changes, merge.conflicts if base else [], version.skipped)
         return self.history.make(
@@ -80,3 +93,6 @@ class Landing:
             origin=version.commit.origin,
             told=told,
         )
+
+    def _landed(self, record: Record) -> Landed:
+        return replace(record.landed, ref=self.ref)

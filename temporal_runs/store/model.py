@@ -6,6 +6,8 @@ from typing import Literal
 
 EntryKind = Literal["file", "link", "folder"]
 ChangeKind = Literal["added", "changed", "deleted"]
+OnConflict = Literal["keep_both", "branch", "last_wins"]
+"""What becomes of a file that both sides changed: ours lands beside it, all of ours on a branch, or ours wins."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Landed:
     """Paths both sides changed in different ways. See `shown` for how odd names are written."""
     skipped: list[str]
     """What a store cannot hold, as "path: why"."""
+    ref: str = "main"
+    """Where it is."""
 
 
 @dataclass(frozen=True)

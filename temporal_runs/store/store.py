@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -11,14 +12,14 @@ from urllib.parse import unquote, urlsplit
 from .checkout import Checkout
 from .contents import Contents
 from .diff import counted, differences, walk
-from .errors import InvalidFolder, UnknownProject, UnknownRevision
-from .history import REF, SHORTEST_PREFIX, History, Record
+from .errors import UnknownPath, UnknownProject, UnknownRevision
+from .history import NAME, REF, SHORTEST_PREFIX, History, Record
 from .ignore import Ignore, file_in
 from .index import Index
 from .intake import Progress
-from .landing import Landing
+from .landing import Conflicting, Landing
 from .local import LocalObjects
-from .model import Change, Changes, Commit, Entry, EntryKind, Landed, Pushed, shown
+from .model import Change, Changes, Commit, Entry, EntryKind, Landed, OnConflict, Pushed, shown
 from .objects import Objects
 from .packs import Packs
 from .remote import RemoteObjects
@@ -122,16 +123,16 @@ class Store:
     def read(self, project: str, commit_id: str, path: str) -> Iterator[bytes]:
         """The content of one file, in pieces of up to 8 MiB. Links are not followed."""
         packs = Packs(self._objects)
-        trees = Trees(packs)
-        node = History(self._objects, project).load(commit_id).root
-        for name in bytes_of(path).split(b"/"):
-            found = trees.load(node).get(name) if node.kind == "d" else None
-            if found is None:
-                raise InvalidFolder(f"{shown(bytes_of(path))} is not in commit {commit_id[:12]} of {project}")
-            node = found
+        node = self._node(Trees(packs), project, commit_id, path)
         if node.kind not in ("f", "x"):
-            raise InvalidFolder(f"{shown(bytes_of(path))} is a {KINDS[node.kind]}, not a file")
+            raise UnknownPath(f"{shown(bytes_of(path))} is a {KINDS[node.kind]}, not a file")
         return Contents(self._objects, packs).read(node)
+
+    def require_folder(self, project: str, commit_id: str, path: str) -> None:
+        """Raises UnknownPath unless a commit has a folder of that path ("" is its root). Links are not followed."""
+        node = self._node(self._trees(), project, commit_id, path)
+        if node.kind != "d":
+            raise UnknownPath(f"{shown(bytes_of(path))} of {project} is a {KINDS[node.kind]}, not a folder")
 
     def diff(self, project: str, old: str, new: str) -> list[Change]:
         """Files and links that differ between two revisions, by path."""
@@ -212,37 +213,51 @@ class Store:
         origin: str,
         author: str,
         message: str,
+        name: str,
         ref: str = "main",
-        conflict_suffix: str,
+        on_conflict: OnConflict = "keep_both",
         progress: Progress | None = None,
     ) -> Landed:
         """Lands on `ref` what was made from `base`; `take` brings the files in, from a folder or an overlay.
 
-        Where both sides changed a file differently, ours lands beside it as
-        `<name>.conflict-<conflict_suffix>`; a deletion gives way to a change; both are reported. Called
-        again with the same `origin` it makes nothing and gives the same `Landed`. A ref that does not
-        exist is created. Where nothing changed no commit is made and `Landed.commit` is the base.
+        Where both sides changed a file differently, ours lands beside it as `<file>.conflict-<name>`, and a deletion
+        gives way to a change ("keep_both"); or all of ours lands on the branch `runs/<name>` instead ("branch"); or
+        ours replaces theirs, which stays in the history ("last_wins"). It is always reported. Called again with the
+        same `origin` it makes nothing and gives the same `Landed`. A ref that does not exist is created. Where
+        nothing changed no commit is made and `Landed.commit` is the base.
         """
-        beside = conflict_suffix.encode()
-        if not 0 < len(beside) <= 100 or b"/" in beside or b"\0" in beside:
-            raise ValueError(f"{conflict_suffix!r} cannot end a file's name")
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name!r} cannot name a branch")
         history = History(self._objects, project)
         parent = history.load(base)
-        landing = Landing(self._objects, history, ref)
-        earlier = landing.of_origin(origin, parent)
+        landing = Landing(self._objects, history, ref, settles=on_conflict != "branch")
+        aside = Landing(self._objects, history, f"runs/{name}")
+        earlier = landing.of_origin(origin, parent) or aside.of_origin(origin, parent)
         if earlier is not None:
             return earlier
         with Upload(self._objects) as upload:
             taking = Taking(self._objects, upload, parent, progress)
             root = take(taking)
-        changes = counted(self._trees().load, parent.root, root)
-        told = Landed(parent.commit.id, changes, [], taking.skipped)
+        told = Landed(parent.commit.id, counted(self._trees().load, parent.root, root), [], taking.skipped, ref)
         if root.same(parent.root):
             if history.ref(ref) is None:
                 history.move(ref, None, parent.commit.id)  # lost only to one who created it too
             return told
-        version = history.make(root, [parent], author=author, message=message, origin=origin, told=told)
-        return landing.land(version, parent, beside)
+        make = partial(history.make, root, [parent], author=author, message=message, origin=origin)
+        beside = None if on_conflict == "last_wins" else name.encode()
+        try:
+            return landing.land(make(told=told), parent, beside)
+        except Conflicting as conflict:
+            return aside.land(make(told=replace(told, conflicts=conflict.paths)), parent, beside)
+
+    def _node(self, trees: Trees, project: str, commit_id: str, path: str) -> Node:
+        node = History(self._objects, project).load(commit_id).root
+        for name in bytes_of(path).split(b"/") if path else ():
+            found = trees.load(node).get(name) if node.kind == "d" else None
+            if found is None:
+                raise UnknownPath(f"{shown(bytes_of(path))} is not in commit {commit_id[:12]} of {project}")
+            node = found
+        return node
 
     def _trees(self) -> Trees:
         return Trees(Packs(self._objects))

@@ -4,6 +4,9 @@ It knows of files alone: not of Runs, nor of containers.
 """
 
 from .cache import Cache
-from .workspace import Kind, Overlay, Workspaces
+from .disk import Disk
+from .imports import Import
+from .overlay import Overlay
+from .workspace import Kind, Workspace, Workspaces
 
-__all__ = ["Cache", "Kind", "Overlay", "Workspaces"]
+__all__ = ["Cache", "Disk", "Import", "Kind", "Overlay", "Workspace", "Workspaces"]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from temporal_runs.store.trees import Node
 
+LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 
 class Blobs:
     """Files by what they are. Thread-safe; several may put the same at once."""
@@ -41,9 +43,18 @@ class Blobs:
         return True
 
     def adopt(self, node: Node, folder: int, name: bytes) -> None:
-        """Gives a finished file of an open folder a name in the cache; one that is there already is kept."""
-        with suppress(FileExistsError):
+        """Gives a finished file of an open folder a name in the cache; one that is there already is kept.
+
+        From another disk, such as one that only this workspace has, it comes as a copy.
+        """
+        try:
             os.link(name, key_of(node), src_dir_fd=folder, dst_dir_fd=self._descriptor, follow_symlinks=False)
+        except FileExistsError:
+            return
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self.adopt_copy(node, folder, name)
 
     def copy(self, node: Node, folder: int, name: bytes) -> bool:
         """Like `link`, but the file is one of its own."""
@@ -100,9 +111,9 @@ def key_of(node: Node) -> str:
 
 
 @contextmanager
-def opened(name: bytes | Path, folder: int | None = None) -> Generator[int]:
-    """A descriptor of a file or folder, to be looked at; a link is refused."""
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+def opened(name: bytes | Path, folder: int | None = None, flags: int = LOOK) -> Generator[int]:
+    """A descriptor of a file or folder, below an open folder if one is given; a link is refused."""
+    descriptor = os.open(name, flags, dir_fd=folder)
     try:
         yield descriptor
     finally:
@@ -116,14 +127,25 @@ def copied(source: int, folder: int, name: bytes) -> None:
     try:
         os.ftruncate(target, found.st_size)
         for start, end in extents(source, found.st_size):
-            while start < end:
-                start += os.copy_file_range(source, target, end - start, start, start)
+            _copy(source, target, start, end)
         if (found.st_uid, found.st_gid) != (os.getuid(), os.getgid()):
             os.fchown(target, found.st_uid, found.st_gid)
         os.fchmod(target, found.st_mode & 0o777)
         os.utime(target, ns=(found.st_mtime_ns, found.st_mtime_ns))
     finally:
         os.close(target)
+
+
+def _copy(source: int, target: int, start: int, end: int) -> None:
+    try:
+        while start < end:
+            start += os.copy_file_range(source, target, end - start, start, start)
+    except OSError as error:
+        if error.errno not in {errno.EXDEV, errno.EOPNOTSUPP}:
+            raise
+        os.lseek(target, start, os.SEEK_SET)
+        while start < end:
+            start += os.sendfile(target, source, start, end - start)
 
 
 def extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:

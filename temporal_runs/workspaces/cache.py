@@ -4,8 +4,9 @@ What is deleted is deleted by `tidy`, for which nobody waits.
 """
 
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -37,20 +38,28 @@ class Cache:
         self.blobs = Blobs(folder / "blobs")
         self._distrust_what_was_not_on_disk(folder / "layers")
         self.layers = Layers(folder / "layers")
-        self._making = threading.Lock()
+        self._making: defaultdict[bytes, threading.Lock] = defaultdict(threading.Lock)
         for stray in self.layers.strays():
             self._trash.put(stray)
 
-    def show(self, project: str, commit: str, progress: Progress) -> None:
-        """Makes a layer that shows a commit, where there is none: what differs from an ancestor's, else the whole."""
-        records = islice(History(self._store.objects, project).walk(commit), ANCESTORS)
-        roots = [record.root for record in records]
-        # One at a time: two that want the same would both make it.
-        with self._making, self.layers.hold(roots) as below:
-            if below is None or len(below.stack) >= self.layers.deepest:
-                self._make(roots[0], None, progress)
-            elif below.root.tree != roots[0].tree:
-                self._make(roots[0], below, progress)
+    @contextmanager
+    def shown(self, project: str, commit: str, progress: Progress, *, flat: bool = False) -> Generator[Layer]:
+        """A layer that shows a commit, a `flat` one by itself; what there is not is made.
+
+        It stays until `with` ends; whoever wants it longer has to be `in_use` by then.
+        """
+        root = History(self._store.objects, project).load(commit).root
+        while True:
+            with self.layers.hold([root], flat=flat) as layer:
+                if layer:
+                    yield layer
+                    return
+            # One at a time: two that want the same would both make it.
+            with self._making[root.tree], self.layers.hold([root], flat=flat) as layer:
+                if layer is None and flat:
+                    self._make(root, None, progress)
+                elif layer is None:
+                    self._make_over_ancestor(project, commit, root, progress)
 
     def tidy(self, in_use: Callable[[], Iterable[int]]) -> None:
         """Deletes what is too much, makes deep stacks shallow. `in_use`: layers of workspaces."""
@@ -62,6 +71,13 @@ class Cache:
         self._trash.empty()
         sync_filesystem(self._folder)
         self._synced.write_text(BOOT.read_text())
+
+    def _make_over_ancestor(self, project: str, commit: str, root: Node, progress: Progress) -> None:
+        """Makes what differs from an ancestor's, where one of these is shown, else the whole."""
+        records = islice(History(self._store.objects, project).walk(commit), 1, ANCESTORS)
+        with self.layers.hold(record.root for record in records) as below:
+            shallow = below is not None and len(below.stack) < self.layers.deepest
+            self._make(root, below if shallow else None, progress)
 
     def _make(self, root: Node, below: Layer | None, progress: Progress) -> None:
         with self.layers.draft() as number:

@@ -58,10 +58,14 @@ class Layers:
         return self._folder / str(number)
 
     @contextmanager
-    def hold(self, roots: Iterable[Node]) -> Generator[Layer | None]:
-        """A layer that shows the first of these folders that any does; its stack stays until `with` ends."""
+    def hold(self, roots: Iterable[Node], *, flat: bool = False) -> Generator[Layer | None]:
+        """A layer that shows the first of these folders that any does; its stack stays until `with` ends.
+
+        A `flat` one lies on nothing.
+        """
         with self._lock:
-            layer = next((self._by_tree[root.tree] for root in roots if root.tree in self._by_tree), None)
+            found = (self._by_tree[root.tree] for root in roots if root.tree in self._by_tree)
+            layer = next((layer for layer in found if not (flat and layer.below)), None)
             for number in layer.stack if layer else ():
                 self._held[number] = self._held.get(number, 0) + 1
         try:

@@ -4,8 +4,9 @@ Its record is written last, so that a folder with one is whole, and says what th
 """
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,37 +19,42 @@ from temporal_runs.store.taking import Taking
 from temporal_runs.store.trees import Node
 from temporal_runs.workspaces.blobs import Copies, opened
 from temporal_runs.workspaces.cache import Cache
+from temporal_runs.workspaces.disk import Disk, is_full
 from temporal_runs.workspaces.filling import Filling
+from temporal_runs.workspaces.imports import Import, make_point, remove_points
+from temporal_runs.workspaces.overlay import Overlay
 from temporal_runs.workspaces.trash import Trash
 
 Kind = Literal["overlay", "copy"]
 
-RECORD, FILES, UPPER, WORK = "record.json", "files", "upper", "work"
-TRASH = ".trash"
+RECORD, TRASH = "record.json", ".trash"
+IMAGE, DISK, FILES, UPPER, WORK = "disk.img", "disk", "disk/files", "disk/upper", "disk/work"
 
 
-class Overlay(msgspec.Struct, frozen=True):
-    """The folders an overlay is mounted of, the topmost lower one first."""
+@dataclass(frozen=True)
+class Workspace:
+    """What there is to be mounted."""
 
-    lower: list[Path]
-    upper: Path
-    work: Path
-
-    @property
-    def options(self) -> str:
-        """As mount(8) takes them; raises ValueError for folders whose names it cannot take.
-
-        The marks of deletions are in the namespace `user.`, where `UpperScan` looks.
-        """
-        if any(set(str(path)) & set(":,\\") for path in (*self.lower, self.upper, self.work)):
-            raise ValueError(f"{self.upper} has a character in it that a mount's options cannot have")
-        lower = ":".join(str(path) for path in self.lower)
-        return f"lowerdir={lower},upperdir={self.upper},workdir={self.work},userxattr"
+    folder: Path
+    """Where the files are, or what is changed of them."""
+    overlay: Overlay | None
+    """What shows the files; None where the folder itself does."""
+    imports: dict[str, Path]
+    """Path below the files → folder or file of this machine, to be mounted there read-only."""
 
 
 class _Record(msgspec.Struct, frozen=True):
     kind: Kind
-    layers: tuple[int, ...] = ()
+    layers: tuple[int, ...]
+    disk: int | None
+    imports: dict[str, tuple[int, str]]
+    """Path below the files → number of a layer, and path in it."""
+    points: list[str]
+    """Folders that were made among the files to mount something on."""
+
+    @property
+    def in_use(self) -> set[int]:
+        return {*self.layers, *(number for number, _ in self.imports.values())}
 
 
 class Workspaces:
@@ -59,34 +65,67 @@ class Workspaces:
         self._cache = cache
         self._store = store
         self._owner = owner
-        self._kind = kind
+        self._kind: Kind = kind
         folder.mkdir(parents=True, exist_ok=True)
         self._trash = Trash(folder / TRASH)
 
-    def make(self, name: str, project: str, commit: str, progress: Progress) -> Path | Overlay:
-        """The files of a commit, ready to be mounted; what is there already is kept as it is."""
+    def make(
+        self,
+        name: str,
+        project: str,
+        commit: str,
+        progress: Progress,
+        *,
+        imports: Sequence[Import] = (),
+        disk: int | None = None,
+    ) -> Workspace:
+        """The files of a commit, with those of others; what is there already is kept as it is.
+
+        `disk` is how many bytes a command can write. Raises StoreError, and OSError for this machine's disk.
+        """
         place = self._folder / name
         record = self._record(place)
         if record is None:
-            self._trash.put(place)
+            self.discard(name)
             place.mkdir(mode=0o711)
-            record = (self._overlay if self._kind == "overlay" else self._copy)(place, project, commit, progress)
-        return place / FILES if record.kind == "copy" else self._as_overlay(place, record)
+            if disk:
+                Disk(place / IMAGE, place / DISK).make(disk)
+            record = self._filled(place, project, commit, progress, imports, disk)
+        overlay = self._overlay(place, record) if record.kind == "overlay" else None
+        return Workspace(
+            folder=overlay.upper if overlay else place / FILES,
+            overlay=overlay,
+            imports={at: self._cache.layers.path(number) / path for at, (number, path) in record.imports.items()},
+        )
 
     def take(self, name: str) -> Callable[[Taking], Node]:
         """What brings the workspace's files into the store, for `Store.land`."""
-        place = self._folder / name
-        record = self._record(place)
-        if record and record.kind == "overlay":
-            return lambda taking: taking.upper(place / UPPER, self._adopt)
-        return lambda taking: taking.folder(place / FILES, None)
+
+        def take(taking: Taking) -> Node:
+            place = self._folder / name
+            record = self._record(place)
+            if record is None:
+                raise FileNotFoundError(f"the workspace {place} is gone")
+            if record.disk:
+                Disk(place / IMAGE, place / DISK).mount()
+            changed = place / (FILES if record.kind == "copy" else UPPER)
+            remove_points(changed, record.points)
+            return taking.folder(changed, None) if record.kind == "copy" else taking.upper(changed, self._adopt)
+
+        return take
+
+    def is_full(self, name: str) -> bool:
+        """Whether the disk that a workspace is on has no room left."""
+        return is_full(self._folder / name / DISK)
 
     def discard(self, name: str) -> None:
         """Takes the workspace away; one that is not there is fine."""
+        place = self._folder / name
         with suppress(OSError):
             # The kernel's own, which only root may look into, but anybody whose folder it is in may remove.
-            (self._folder / name / WORK / "work").rmdir()
-        self._trash.put(self._folder / name)
+            (place / WORK / "work").rmdir()
+        Disk(place / IMAGE, place / DISK).unmount()
+        self._trash.put(place)
 
     def names(self) -> list[str]:
         """Of all workspaces there are."""
@@ -97,26 +136,38 @@ class Workspaces:
         self._trash.empty()
         self._cache.tidy(self._layers_in_use)
 
-    def _overlay(self, place: Path, project: str, commit: str, progress: Progress) -> _Record:
-        root = self._root(project, commit)
-        while True:
-            with self._cache.layers.hold([root]) as layer:
-                if layer:
-                    for name in (UPPER, WORK):
-                        (place / name).mkdir(mode=0o755)
-                        os.chown(place / name, *self._owner)
-                    return self._recorded(place, _Record("overlay", layer.stack))
-            self._cache.show(project, commit, progress)
+    def _filled(
+        self,
+        place: Path,
+        project: str,
+        commit: str,
+        progress: Progress,
+        imports: Sequence[Import],
+        disk: int | None,
+    ) -> _Record:
+        with ExitStack() as held:
+            shown = {
+                one.at: (held.enter_context(self._cache.shown(one.project, one.commit, progress, flat=True)), one.path)
+                for one in imports
+            }
+            layers: tuple[int, ...] = ()
+            if self._kind == "overlay":
+                for name in (UPPER, WORK):
+                    (place / name).mkdir(parents=True)
+                    os.chown(place / name, *self._owner)
+                layers = held.enter_context(self._cache.shown(project, commit, progress)).stack
+            else:
+                (place / FILES).mkdir(parents=True)
+                self._copy(place / FILES, project, commit, progress)
+            files = place / (UPPER if self._kind == "overlay" else FILES)
+            points = [path for at in shown for path in make_point(files, at, self._owner)]
+            mounted = {at: (layer.number, path) for at, (layer, path) in shown.items()}
+            return self._recorded(place, _Record(self._kind, layers, disk, mounted, points))
 
-    def _copy(self, place: Path, project: str, commit: str, progress: Progress) -> _Record:
-        (place / FILES).mkdir()
-        with opened(place / FILES) as descriptor:
-            filling = Filling(self._store.objects, Copies(self._cache.blobs), self._owner, progress)
-            filling.whole(descriptor, self._root(project, commit))
-        return self._recorded(place, _Record("copy"))
-
-    def _root(self, project: str, commit: str) -> Node:
-        return History(self._store.objects, project).load(commit).root
+    def _copy(self, folder: Path, project: str, commit: str, progress: Progress) -> None:
+        root = History(self._store.objects, project).load(commit).root
+        with opened(folder) as descriptor:
+            Filling(self._store.objects, Copies(self._cache.blobs), self._owner, progress).whole(descriptor, root)
 
     def _adopt(self, folder: int, name: bytes, node: Node) -> None:
         """Makes a file that the command has changed one of the cache: the next workspace links to it."""
@@ -141,9 +192,9 @@ class Workspaces:
         draft.replace(place / RECORD)
         return record
 
-    def _as_overlay(self, place: Path, record: _Record) -> Overlay:
+    def _overlay(self, place: Path, record: _Record) -> Overlay:
         return Overlay([self._cache.layers.path(number) for number in record.layers], place / UPPER, place / WORK)
 
     def _layers_in_use(self) -> set[int]:
         records = [self._record(self._folder / name) for name in self.names()]
-        return {number for record in records if record for number in record.layers}
+        return {number for record in records if record for number in record.in_use}

@@ -86,7 +86,7 @@ class Desk:
         self.store.checkout("p", commit, folder)
         return folder
 
-    def land(self, name: str, ref: str = "main") -> Landed:
+    def land(self, name: str, ref: str = "main", **more: Any) -> Landed:
         return self.store.land(
             "p",
             lambda taking: taking.folder(self.folder / name, None),
@@ -94,8 +94,9 @@ class Desk:
             origin=f"origin-{name}",
             author="run",
             message=name,
+            name=name,
             ref=ref,
-            conflict_suffix=name,
+            **more,
         )
 
     def holds(self, commit: str) -> dict[bytes, Content]:

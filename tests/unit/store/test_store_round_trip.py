@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_folders import Content, Desk, build, contents, mtimes
 
-from temporal_runs.store import InvalidFolder, Store, StoreCorrupt, StoreError, UnknownRevision
+from temporal_runs.store import InvalidFolder, Store, StoreCorrupt, StoreError, UnknownPath, UnknownRevision
 from temporal_runs.store.contents import PART, SMALL, content_name
 from temporal_runs.store.history import History
 from temporal_runs.store.model import Changes, Landed
@@ -136,7 +136,7 @@ def test_links_out_of_the_folder_stay_links_and_are_never_read(desk: Desk) -> No
     kinds = {entry.path: (entry.kind, entry.link) for entry in desk.store.entries("p", pushed.version)}
     assert kinds == {b"shadow": ("link", b"/etc/shadow"), b"out": ("link", os.fsencode(outside))}
     assert desk.holds(pushed.version) == files
-    with pytest.raises(InvalidFolder, match="is a link"):
+    with pytest.raises(UnknownPath, match="is a link"):
         desk.store.read("p", pushed.version, "shadow")
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from temporal_runs.store import Landed, Store
-from temporal_runs.workspaces import Cache, Kind, Overlay, Workspaces
+from temporal_runs.workspaces import Cache, Kind, Workspace, Workspaces
 
 PROJECT = "p"
 OWNER = (1234, 1235)
@@ -43,19 +44,19 @@ class Executor:
         pushed = self.store.push(PROJECT, folder, base=base, author="ann", message="pushed")
         return pushed.landed.commit
 
-    def make(self, name: str, commit: str) -> Path | Overlay:
-        return self.workspaces.make(name, PROJECT, commit, lambda files, size: None)
+    def make(self, name: str, commit: str, **more: Any) -> Workspace:
+        return self.workspaces.make(name, PROJECT, commit, lambda files, size: None, **more)
 
     @contextmanager
-    def at_work(self, name: str, commit: str) -> Generator[Path]:
+    def at_work(self, name: str, commit: str, **more: Any) -> Generator[Path]:
         """The folder that a command sees."""
-        made = self.make(name, commit)
-        if not isinstance(made, Overlay):
-            yield made
+        made = self.make(name, commit, **more)
+        if made.overlay is None:
+            yield made.folder
             return
         point = self.folder / f"mnt-{uuid.uuid4().hex[:8]}"
         point.mkdir()
-        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", made.options, point], check=True)
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", made.overlay.options, point], check=True)
         try:
             yield point
         finally:
@@ -70,8 +71,8 @@ class Executor:
             origin=name,
             author="run",
             message=name,
+            name=name,
             ref=ref,
-            conflict_suffix=name,
         )
 
     def run(self, name: str, commit: str, command: Callable[[Path], object]) -> Landed:

@@ -304,7 +304,7 @@ class TestCache:
                 assert sum(found.st_blocks * 512 for _, found in executor.cache.blobs.files()) <= 400_000
             assert contents(folder) == held
         again = executor.make("again", commits[4])
-        assert not isinstance(again, Path) and len(again.lower) > 0
+        assert again.overlay and again.overlay.lower[0].exists()
 
     def test_the_least_recently_used_goes_first(self, executor: Executor, tmp_path: Path) -> None:
         names = (b"one", b"two", b"three")

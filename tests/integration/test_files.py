@@ -1,0 +1,158 @@
+"""What a command is given to read and write beside its project's own files, and what becomes of what it wrote."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from temporal_runs.client import RunFailed, RunHandle
+from temporal_runs.status import RunResult, State
+from tests.conftest import System, eventually
+
+WAITS = "echo begun; while [ ! -e go ]; do sleep 0.05; done; "
+
+
+async def failed(handle: RunHandle) -> RunResult:
+    with pytest.raises(RunFailed) as failure:
+        await handle.result()
+    return failure.value.result
+
+
+async def begun(system: System, command: str, **more: object) -> RunHandle:
+    """A Run that waits for its `go`."""
+    handle = await system.start(WAITS + command, **more)
+    lines: AsyncIterator[bytes] = handle.logs(follow=True)
+    async for _ in lines:
+        break
+    return handle
+
+
+async def test_inputs_of_other_projects_can_be_read_and_leave_no_trace(system: System):
+    data = system.project({"raw/a.csv": "1\n", "raw/deep/b.csv": "2\n", "other": "3\n"})
+    first = system.store.resolve(data, "latest")
+    model = system.project({"weights": "w\n"})
+    project = system.project()
+    command = (
+        f"cat imports/{data}/raw/a.csv imports/{data}/raw/deep/b.csv imports/{model}/weights; ls imports/{data}; "
+        f"touch imports/{model}/x 2>&1; echo made > made"
+    )
+    inputs = [{"project": data, "revision": first, "path": "raw"}, {"project": model}]
+    handle = await system.start(command, project=project, inputs=inputs)
+    result = await handle.result()
+    console = await system.console(handle)
+    assert console.startswith(b"1\n2\nw\nraw\n")
+    assert console.endswith(b"Read-only file system\n")
+    assert (result.results.added, result.results.deleted) == (1, 0)
+    assert {entry.path for entry in system.store.entries(project, result.output_commit)} == {b"data.txt", b"made"}
+
+
+async def test_an_input_that_there_is_not_is_named(system: System):
+    data = system.project()
+    for one, said in (
+        ({"project": "nowhere"}, "no project nowhere"),
+        ({"project": data, "revision": "f" * 64}, "no commit"),
+        ({"project": data, "path": "gone"}, "gone is not in"),
+        ({"project": data, "path": "data.txt"}, "is a file, not a folder"),
+    ):
+        result = await failed(await system.start("true", inputs=[one]))
+        assert result.cause.code == "invalid_spec"
+        assert said in result.cause.message
+
+
+async def test_a_link_of_the_project_where_an_input_is_to_be_mounted_leads_nowhere(system: System):
+    data = system.project({"a": "1\n"})
+    project = f"{data}-linked"
+    folder = system.settings.home / project
+    folder.mkdir()
+    (folder / "imports").symlink_to("/etc")
+    system.store.push(project, folder, base=None, author="tester", message="first")
+    handle = await system.start(f"cat imports/{data}/a", project=project, inputs=[{"project": data}])
+    await handle.result()
+    assert await system.console(handle) == b"1\n"
+    [entry] = system.store.entries(project, system.store.resolve(project, "latest"))
+    assert (entry.path, entry.link) == (b"imports", b"/etc")
+
+
+async def test_a_folder_of_the_machine_is_mounted_where_the_tier_has_it(system: System):
+    handle = await system.start(
+        "cat /datasets/genomes/human; touch /datasets/genomes/x", tier="boxed", mounts=["genomes"]
+    )
+    assert (await failed(handle)).cause.code == "exit_code"
+    assert (await system.console(handle)).startswith(b"ACGT\n")
+    result = await failed(await system.start("true", tier="tiny", mounts=["genomes"]))
+    assert (result.cause.code, "it has none" in result.cause.message) == ("invalid_spec", True)
+
+
+async def test_a_command_that_fills_its_disk_is_told_so_and_keeps_what_it_wrote(system: System):
+    project = system.project()
+    command = "echo kept > kept; dd if=/dev/zero of=big bs=1M count=20; exit 1"
+    handle = await system.start(command, tier="boxed", project=project)
+    result = await failed(handle)
+    assert result.cause.code == "disk_limit"
+    assert b"No space left on device" in await system.console(handle)
+    assert system.files(project)["kept"] == b"kept\n"
+    # Within its limit all is well, on a disk that is new.
+    assert (await (await system.start("head -c 5000000 /dev/zero > big", tier="boxed")).result()).exit_code == 0
+
+
+async def test_two_that_change_the_same_file_keep_both(system: System):
+    project = system.project({"model": "old\n", "log": "old\n"})
+    one, two = await asyncio.gather(
+        *(begun(system, f"echo {n} > model; echo {n} > only-{n}", project=project) for n in ("one", "two"))
+    )
+    for handle in (one, two):
+        system.let_go(handle)
+        await handle.result()
+    result = await two.result()
+    assert result.results.conflicts == ["model"]
+    files = system.files(project)
+    assert files["model"] == b"one\n"
+    assert files[f"model.conflict-{two.id}"] == b"two\n"
+    assert (files["only-one"], files["only-two"]) == (b"one\n", b"two\n")
+
+
+@pytest.mark.parametrize("policy", ["branch", "last_wins"])
+async def test_a_conflict_is_settled_as_the_spec_says(system: System, policy: str):
+    project = system.project({"model": "old\n"})
+    one, two = await asyncio.gather(
+        *(begun(system, f"echo {n} > model", project=project, on_conflict=policy) for n in ("one", "two"))
+    )
+    for handle in (one, two):
+        system.let_go(handle)
+        await handle.result()
+    results = (await two.result()).results
+    assert results.conflicts == ["model"]
+    assert results.branch == ("main" if policy == "last_wins" else f"runs/{two.id}")
+    assert system.files(project)["model"] == (b"two\n" if policy == "last_wins" else b"one\n")
+    assert system.files(project, system.store.resolve(project, results.branch))["model"] == b"two\n"
+
+
+async def test_results_on_a_branch_leave_main_alone(system: System):
+    project = system.project()
+    handle = await system.start("echo made > made", project=project, results="branch")
+    result = await handle.result()
+    assert result.results.branch == f"runs/{handle.id}"
+    assert "made" not in system.files(project)
+    assert system.files(project, result.output_commit)["made"] == b"made\n"
+    assert system.store.resolve(project, f"runs/{handle.id}") == result.output_commit
+
+
+async def test_the_next_run_on_the_executor_sees_what_the_last_one_left(system: System):
+    project = system.project({"a": "1\n", "b": "1\n"})
+    await (await system.start("echo 2 > a; rm b; mkdir d; echo 3 > d/c", project=project)).result()
+    handle = await system.start("cat a d/c; ls", project=project)
+    assert (await handle.result()).state is State.SUCCEEDED
+    assert await system.console(handle) == b"2\n3\na\nd\n"
+
+
+async def test_nothing_of_a_run_stays_mounted_or_held(system: System):
+    await (await system.start("true", tier="boxed")).result()
+    folder = system.settings.home / "executors" / system.executor_id / "workspaces"
+    await eventually(lambda: not [path for path in folder.iterdir() if path.name != ".trash"])
+    assert docker.from_env().api.volumes(filters={"label": f"temporal-runs.executor={folder.parent}"})["Volumes"] in (
+        None,
+        [],
+    )
+    assert str(folder) not in await asyncio.to_thread(Path("/proc/mounts").read_text)
