@@ -10,6 +10,7 @@ from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.capture import Capture
 from temporal_runs.activities.leases import Holding, Leases
 from temporal_runs.engine import Engine
+from temporal_runs.project import ProjectSettings
 from temporal_runs.status import Results
 from temporal_runs.steps import Assignment, Completion, Finished
 from temporal_runs.store import Landed, Store
@@ -90,7 +91,7 @@ class Finishing:
             message=f"Run {attempt.run_id}: {spec.summary}",
             name=attempt.run_id,
             ref=ref,
-            on_conflict=spec.on_conflict or "keep_both",
+            on_conflict=spec.on_conflict or ProjectSettings.load(self._store, spec.project).on_conflict,
             progress=progress,
         )
         return Finished(output_commit=landed.commit, results=_results(landed))

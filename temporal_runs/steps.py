@@ -38,6 +38,11 @@ class Attempt(Model):
         # The end of the execution id: its beginning is a clock (UUIDv7), shared by Runs started together.
         return f"{self.run_id}.{self.execution_id[-12:]}.{self.number}"
 
+    @staticmethod
+    def run_of(key: str) -> str:
+        """The Run of an attempt's key; "" of anything else."""
+        return key.rsplit(".", 2)[0] if key.count(".") >= 2 else ""
+
     def activity_id(self, name: str) -> str:
         """The id of one of its activities: whoever asks Temporal what is pending can tell the attempts apart."""
         return f"{name}.{self.number}"

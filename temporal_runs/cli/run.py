@@ -36,7 +36,8 @@ def run(
     import asyncio
 
     from temporal_runs import search_attributes
-    from temporal_runs.cli import files, folders, output, session
+    from temporal_runs.cli import output, session, transfers
+    from temporal_runs.files import Files, login_name
     from temporal_runs.settings import Settings
     from temporal_runs.spec import RunSpec, check_id
 
@@ -55,12 +56,12 @@ def run(
         "environment": _environment(image, environment),
         "env": _variables(env or []),
         "title": title,
-        "owner": owner or files.login_name(),
+        "owner": owner or login_name(),
         "time_limit": time_limit,
     }
     spec = RunSpec.parse({name: value for name, value in given.items() if value is not None})
     session.require_tier(settings, spec)
-    store = session.open_store(settings)
+    files = Files(settings)
     talk = output.on_stderr()
     run_id: str | None = None
 
@@ -68,8 +69,8 @@ def run(
         nonlocal run_id
         runs = await session.open_runs(settings)
         await search_attributes.require(runs.client)
-        pushed = await asyncio.to_thread(files.push_folder, store, settings, spec.project, folder, "pushed by run")
-        for line in files.pushed_lines(spec.project, pushed):
+        pushed = await asyncio.to_thread(transfers.push, files, spec.project, folder, "pushed by run")
+        for line in transfers.pushed_lines(spec.project, pushed):
             talk.print(line)
         # The project's latest, but never without what is in the folder.
         revision = pushed.version if pushed.landed.conflicts else pushed.landed.commit
@@ -82,8 +83,8 @@ def run(
         talk.print(f"Run {handle.id}" + (f" · {address}" if address else ""))
         final = await _follow(handle, as_json=as_json)
         if pull and final.output_commit:
-            pulled = await asyncio.to_thread(folders.pull, store, settings, spec.project, folder, final.output_commit)
-            talk.print(files.pulled_line(pulled, folder))
+            pulled = await asyncio.to_thread(transfers.pull, files, spec.project, folder, final.output_commit)
+            talk.print(transfers.pulled_line(pulled, folder, f"commit {final.output_commit[:12]}"))
         if address:
             talk.print(f"Web UI: {address}")
         return exits.exit_code(final.state)

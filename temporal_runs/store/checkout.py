@@ -12,7 +12,7 @@ from pathlib import Path
 from .contents import Contents, FileTarget, written
 from .errors import InvalidFolder, StoreCorrupt
 from .intake import Progress
-from .model import shown
+from .model import Updated, shown
 from .objects import Objects
 from .packs import Packs
 from .scan import OPEN_FOLDER
@@ -37,7 +37,7 @@ class Checkout:
         self._trees = Trees(packs)
         self._contents = Contents(self.objects, packs)
 
-    def into(self, folder: Path, root: Node) -> None:
+    def into(self, folder: Path, root: Node) -> Updated:
         """Fills a folder that is empty or does not exist. On an exception it is left empty."""
         with empty_folder(folder) as descriptor:
             try:
@@ -46,6 +46,7 @@ class Checkout:
             except BaseException:
                 clear(folder)
                 raise
+        return Updated(self._files, 0, self._bytes)
 
     def _folder(self, descriptor: int, path: bytes, folder: Node) -> None:
         if path.count(b"/") > MAX_DEPTH:

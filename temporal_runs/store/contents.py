@@ -7,7 +7,6 @@ parts. So every object is verified by itself, in any order, and of a file that g
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from .errors import StoreCorrupt
@@ -41,22 +40,24 @@ def parts_of(size: int) -> Iterator[tuple[int, int]]:
         yield start, min(PART, size - start)
 
 
-def content_name(path: Path) -> str:
-    """What a commit calls the content that a file has now. Links are not followed."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def content_name(name: bytes, folder: int) -> bytes:
+    """What a commit calls the content that a file in an open folder has now. Links are not followed."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     try:
         size = os.fstat(descriptor).st_size
-        if size <= PART:
-            return digest(read_part(descriptor, 0, size)).hex()
-        names = [
-            ZERO_PART
-            if length == PART and is_hole(descriptor, start, length)
-            else digest(read_part(descriptor, start, length))
-            for start, length in parts_of(size)
-        ]
-        return digest(b"".join(names)).hex()
+        return digest(read_part(descriptor, 0, size) if size <= PART else part_names(descriptor, size))
     finally:
         os.close(descriptor)
+
+
+def part_names(descriptor: int, size: int) -> bytes:
+    """The names of the parts of an open file: the object that such a content is named by."""
+    return b"".join(
+        ZERO_PART
+        if length == PART and is_hole(descriptor, start, length)
+        else digest(read_part(descriptor, start, length))
+        for start, length in parts_of(size)
+    )
 
 
 def read_part(descriptor: int, start: int, length: int) -> bytes:

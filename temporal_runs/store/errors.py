@@ -25,5 +25,13 @@ class UnknownPath(StoreError):
     """A commit has nothing of that path, or not what was asked for."""
 
 
+class OverLimit(StoreError):
+    """A folder holds more than its project may."""
+
+
+class LocalChanges(StoreError):
+    """An update would overwrite what was changed in the folder."""
+
+
 class InvalidFolder(StoreError):
     """A folder that cannot be read, is missing or not empty, or a path that names no file."""

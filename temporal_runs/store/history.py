@@ -4,7 +4,7 @@ import heapq
 import json
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -76,6 +76,10 @@ class History:
             raise StoreCorrupt(f"the ref {key} names no commit. Restore it from a backup.")
         return ref
 
+    def refs(self) -> list[str]:
+        """Names of all refs, sorted."""
+        return sorted(key.rpartition("/")[2].replace("@", "/") for key in self._objects.keys(f"refs/{self._project}"))
+
     def move(self, name: str, ref: Ref | None, commit: str) -> bool:
         """Moves a ref, if it still stands where `ref` was read."""
         # The nonce makes a ref's bytes, and so its ETag, differ each time: without it A, B, A would pass.
@@ -93,7 +97,7 @@ class History:
         """A commit that a ref or another commit names: it has to be there."""
         found = self._find(commit_id)
         if found is None:
-            raise StoreCorrupt(missing(self._commit_key(commit_id)))
+            raise StoreCorrupt(missing(self.key(commit_id)))
         return found
 
     def starting_with(self, prefix: str) -> list[str]:
@@ -117,6 +121,17 @@ class History:
                     seen.add(parent)
                     found = self.reach(parent)
                     heapq.heappush(queue, (-found.commit.at.timestamp(), found.commit.id, found))
+
+    def lineage(self, starts: Iterable[str]) -> Iterator[Record]:
+        """Commits and all their ancestors, each once, in any order."""
+        waiting = list(starts)
+        seen = set(waiting)
+        while waiting:
+            record = self.reach(waiting.pop())
+            yield record
+            new = [parent for parent in record.commit.parents if parent not in seen]
+            seen.update(new)
+            waiting += new
 
     def make(
         self,
@@ -148,15 +163,16 @@ class History:
         data = json.dumps(body).encode()
         name = digest(data).hex()
         with self._objects.batch() as batch:
-            batch.add(self._commit_key(name), data)
+            batch.add(self.key(name), data)
         return record_of(name, data)
 
     def _find(self, commit_id: str) -> Record | None:
-        key = self._commit_key(commit_id)
+        key = self.key(commit_id)
         data = self._objects.get(key)
         return None if data is None else record_of(commit_id, checked(key, bytes.fromhex(commit_id), data))
 
-    def _commit_key(self, commit_id: str) -> str:
+    def key(self, commit_id: str) -> str:
+        """Where a commit lives."""
         return f"v/{self._project}/{commit_id[:SHORTEST_PREFIX]}/{commit_id}"
 
     def _ref_key(self, name: str) -> str:

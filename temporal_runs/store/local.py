@@ -111,6 +111,20 @@ class LocalObjects:
             if path.exists():
                 path.unlink(missing_ok=True)
 
+    def remove_old(self, key: str, before: datetime) -> bool:
+        # Out of sight first: whoever needs it from then on writes it anew, whoever came earlier has made it young.
+        path, aside = self.path(key), self.root / "tmp" / f"{os.getpid()}-{secrets.token_hex(8)}"
+        with self.told(f"delete {key}"):
+            try:
+                path.rename(aside)
+            except FileNotFoundError:
+                return False
+            if aside.stat().st_mtime >= before.timestamp():
+                place(aside, path)
+                return False
+            aside.unlink()
+            return True
+
     def batch(self) -> Batch:
         return LocalBatch(self, self._syncing)
 

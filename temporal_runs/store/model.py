@@ -81,6 +81,16 @@ class Pushed:
 
 
 @dataclass(frozen=True)
+class Updated:
+    """What an update did to a folder."""
+
+    written: int
+    deleted: int
+    bytes: int
+    """Size of what was written."""
+
+
+@dataclass(frozen=True)
 class Change:
     """One path that differs between two commits."""
 

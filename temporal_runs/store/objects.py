@@ -83,6 +83,10 @@ class Objects(Protocol):
         """Removes the keys that `keys` would give."""
         ...
 
+    def remove_old(self, key: str, before: datetime) -> bool:
+        """Removes an object, unless `Stored.at` is not before that time by now; whether it was removed."""
+        ...
+
     def batch(self) -> Batch: ...
 
     def held(self, key: str) -> Held | None:

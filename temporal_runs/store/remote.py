@@ -96,6 +96,16 @@ class RemoteObjects:
             for start in range(0, len(keys), 1000):
                 obstore.delete(self.store, keys[start : start + 1000])
 
+    def remove_old(self, key: str, before: datetime) -> bool:
+        with self._told(f"delete {key}"):
+            try:
+                if obstore.head(self.store, key)["last_modified"] >= before:
+                    return False
+            except FileNotFoundError:
+                return False
+            obstore.delete(self.store, key)
+            return True
+
     def batch(self) -> Batch:
         return RemoteBatch(self, self._uploads)
 

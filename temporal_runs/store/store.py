@@ -1,7 +1,7 @@
 """The store as others see it: projects with versions of their files, and small documents beside them."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -12,22 +12,28 @@ from urllib.parse import unquote, urlsplit
 from .checkout import Checkout
 from .contents import Contents
 from .diff import counted, differences, walk
-from .errors import UnknownPath, UnknownProject, UnknownRevision
+from .errors import StoreError, StoreUnavailable, UnknownPath, UnknownProject, UnknownRevision
+from .graft import graft
 from .history import NAME, REF, SHORTEST_PREFIX, History, Record
 from .ignore import Ignore, file_in
 from .index import Index
 from .intake import Progress
 from .landing import Conflicting, Landing
+from .limits import Limits
 from .local import LocalObjects
-from .model import Change, Changes, Commit, Entry, EntryKind, Landed, OnConflict, Pushed, shown
+from .model import Change, Changes, Commit, Entry, EntryKind, Landed, OnConflict, Pushed, Updated, shown
 from .objects import Objects
 from .packs import Packs
 from .remote import RemoteObjects
 from .scan import open_folder
+from .sweep import Swept, sweep
 from .taking import Taking
 from .trees import Kind, Node, Trees, bytes_of
+from .update import Update
 from .upload import Upload
+from .verify import Copies, Damage, Verification
 
+FORMAT_KEY, FORMAT = "format", b"2"
 DOCUMENT = re.compile(r"[^/\x00-\x1f\x7f]+(/[^/\x00-\x1f\x7f]+)*")
 KINDS: dict[Kind, EntryKind] = {"f": "file", "x": "file", "l": "link", "d": "folder"}
 
@@ -49,12 +55,12 @@ class Store:
         A folder is made where there is none. Any other backend is first asked whether it keeps to
         conditional writes, without which concurrent results would overwrite each other.
         """
-        if "://" in url and not url.startswith("file://"):
-            return cls(RemoteObjects(url))
-        path = unquote(urlsplit(url).path) if url.startswith("file://") else url
-        if not path:
-            raise ValueError("a file store needs a folder or a URL")
-        return cls(LocalObjects(Path(path).expanduser().absolute()))
+        objects = backend(url)
+        if objects.get(FORMAT_KEY) is None:
+            objects.swap(FORMAT_KEY, None, FORMAT)  # lost only to one who writes the same
+        if (found := objects.get(FORMAT_KEY)) != FORMAT:
+            raise StoreUnavailable(f"the file store {url} has the format {found!r}, and this version needs {FORMAT!r}.")
+        return cls(objects)
 
     @property
     def objects(self) -> Objects:
@@ -111,6 +117,35 @@ class Store:
         records = islice(History(self._objects, project).walk(start), limit)
         return [record.commit for record in records]
 
+    def branches(self, project: str) -> dict[str, str]:
+        """Refs of a project, by name, and the commits they stand at."""
+        history = History(self._objects, project)
+        found = {name: history.ref(name) for name in history.refs()}
+        return {name: ref.commit for name, ref in found.items() if ref}
+
+    def branch(self, project: str, name: str, revision: str) -> str:
+        """Makes a ref that stands at a revision; gives its commit. Raises StoreError for a name that is taken."""
+        commit = self.resolve(project, revision)
+        if name == "latest" or not History(self._objects, project).move(name, None, commit):
+            raise StoreError(f"{project} has a branch {name} already: choose another name")
+        return commit
+
+    def restore(self, project: str, revision: str, paths: Sequence[str] = (), *, author: str) -> Landed:
+        """Lands on main a version in which everything, or each of the paths, is as it was in a revision."""
+        history, trees = History(self._objects, project), self._trees()
+        head = history.load(self.resolve(project, "main"))
+        commit = self.resolve(project, revision)
+        wanted = [(bytes_of(path).split(b"/"), self._node(trees, project, commit, path)) for path in paths]
+        with Upload(self._objects) as upload:
+            root = graft(trees, upload, head.root, wanted) if paths else history.load(commit).root
+        told = Landed(head.commit.id, counted(trees.load, head.root, root), [], [])
+        if root.same(head.root):
+            return told
+        message = f"restored {', '.join(map(shown, map(bytes_of, paths))) or 'everything'} from {commit[:12]}"
+        version = history.make(root, [head], author=author, message=message, origin="", told=told)
+        beside = version.commit.id[:SHORTEST_PREFIX].encode()
+        return Landing(self._objects, history, "main").land(version, head, beside)
+
     def entries(self, project: str, commit_id: str) -> Iterator[Entry]:
         """Everything a commit holds, each folder before what is in it."""
         root = History(self._objects, project).load(commit_id).root
@@ -149,14 +184,35 @@ class Store:
         *,
         owner: tuple[int, int] | None = None,
         progress: Progress | None = None,
-    ) -> None:
+    ) -> Updated:
         """Makes `folder`, which must not exist or be empty, hold exactly the commit's files.
 
         `owner` is the (uid, gid) they are given. `progress` is told files and bytes done; what it raises
         ends the work and leaves the folder empty. `OSError` is the folder's own: no space, no right.
         """
         root = History(self._objects, project).load(commit_id).root
-        Checkout(self._objects, owner, progress).into(folder, root)
+        return Checkout(self._objects, owner, progress).into(folder, root)
+
+    def update(
+        self,
+        project: str,
+        folder: Path,
+        old: str | None,
+        new: str,
+        *,
+        force: bool = False,
+        deletes: bool = True,
+        progress: Progress | None = None,
+    ) -> Updated:
+        """Makes a folder that was made from commit `old` hold `new`; what was changed in it alone stays.
+
+        Raises `LocalChanges`, before anything is done, where that would overwrite such a change, unless `force`d.
+        Without `deletes` files are only added and changed. Killed, it may be called again.
+        """
+        history = History(self._objects, project)
+        before = history.load(old).root if old else None
+        update = Update(self._objects, progress)
+        return update.into(folder, before, history.load(new).root, force=force, deletes=deletes)
 
     def push(
         self,
@@ -167,6 +223,7 @@ class Store:
         author: str,
         message: str,
         index: Path | None = None,
+        limits: Limits | None = None,
         progress: Progress | None = None,
     ) -> Pushed:
         """Makes a snapshot of `folder` a version and lands it on main, merged three-way against `base`.
@@ -174,11 +231,14 @@ class Store:
         Without a base nothing is deleted, and where main differs the pushed file wins. The caller keeps
         the version as the next base. No commit is made where nothing changed since the base or main. `index` is a
         file in which the store remembers what the folder held, so that the next push reads only what changed.
+        Raises `OverLimit`, before anything is stored, for a folder that is beyond the `limits`.
         """
         history = History(self._objects, project)
         parent = history.load(base) if base else None
         with open_folder(folder) as descriptor:
             ignore = Ignore.of(partial(file_in, descriptor))
+            if limits:
+                limits.check(descriptor, ignore)
             with Index(index, ignore.basis(base)) as known:
                 with Upload(self._objects) as upload:
                     taking = Taking(self._objects, upload, parent, progress)
@@ -250,6 +310,16 @@ class Store:
         except Conflicting as conflict:
             return aside.land(make(told=replace(told, conflicts=conflict.paths)), parent, beside)
 
+    def gc(self, *, dry_run: bool = False) -> Swept:
+        """Removes what no version refers to and is older than a day; see `sweep`. Safe beside everything else."""
+        return sweep(self._objects, dry_run=dry_run)
+
+    def verify(self, copies: Copies | None = None, progress: Progress | None = None) -> Iterator[Damage]:
+        """Reads everything that versions refer to; gives what is damaged, healed where one of the `copies` can."""
+        verification = Verification(self._objects, copies or (lambda project, path, node: ()), progress)
+        for project in self.projects():
+            yield from verification.project(project)
+
     def _node(self, trees: Trees, project: str, commit_id: str, path: str) -> Node:
         node = History(self._objects, project).load(commit_id).root
         for name in bytes_of(path).split(b"/") if path else ():
@@ -267,6 +337,16 @@ class Store:
         """Keys of the documents that are `prefix` or below it ("runs/1" is not below "runs/10"), sorted."""
         top = document_key(prefix) if prefix.strip("/") else "d"
         return [key.removeprefix("d/") for key in self._objects.keys(top)]
+
+
+def backend(url: str) -> Objects:
+    """Where a store's objects are."""
+    if "://" in url and not url.startswith("file://"):
+        return RemoteObjects(url)
+    path = unquote(urlsplit(url).path) if url.startswith("file://") else url
+    if not path:
+        raise ValueError("a file store needs a folder or a URL")
+    return LocalObjects(Path(path).expanduser().absolute())
 
 
 def document_key(key: str) -> str:
