@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from temporal_runs.client import RunHandle as RunHandle
     from temporal_runs.client import Runs as Runs
     from temporal_runs.client import RunStopped as RunStopped
+    from temporal_runs.files import Files as Files
     from temporal_runs.plugin import RunsPlugin as RunsPlugin
     from temporal_runs.spec import Environment as Environment
     from temporal_runs.spec import RunSpec as RunSpec
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Environment": "spec",
+    "Files": "files",
     "RunError": "client",
     "RunFailed": "client",
     "RunHandle": "client",
@@ -37,6 +39,7 @@ _HOMES = {
 __all__ = [  # noqa: RUF022 - what it is for, in the order one meets it
     "Runs",
     "RunHandle",
+    "Files",
     "RunsPlugin",
     "RunSpec",
     "Environment",

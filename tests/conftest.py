@@ -10,7 +10,7 @@ import sys
 import tarfile
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,6 +48,10 @@ cores = 0.25
 memory = "64MiB"
 disk = "8MiB"
 mounts = {{genomes = "{home}/genomes"}}
+
+[remote]
+cores = 0.25
+memory = "32MiB"
 
 [huge]
 cores = 1000
@@ -175,6 +179,25 @@ class System:
             elsewhere.rename(folder)
 
 
+@asynccontextmanager
+async def running(client: Client, settings: Settings, image: str, serve: dict[str, int]) -> AsyncIterator[System]:
+    """A whole system; it ends with its block."""
+    from temporal_runs.worker.dispatcher import run_dispatcher
+    from temporal_runs.worker.executor import run_executor
+
+    store = Store.open(settings.store_url)
+    executor_id = f"test-{uuid.uuid4().hex[:6]}"
+    system = System(client, settings, Runs(client, settings), store, image, executor_id)
+    system.tasks = [
+        asyncio.create_task(run_dispatcher(client, settings)),
+        asyncio.create_task(run_executor(client, settings, executor_id, serve)),
+    ]
+    yield system
+    for task in system.tasks:
+        task.cancel()
+    await asyncio.gather(*system.tasks, return_exceptions=True)
+
+
 @pytest.fixture(scope="session")
 def make_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Settings]:
     """Settings of a new machine: a HOME of its own, small tiers."""
@@ -194,19 +217,6 @@ def make_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Sett
 async def system(
     server: WorkflowEnvironment, image: str, make_settings: Callable[..., Settings]
 ) -> AsyncIterator[System]:
-    """The whole system; ends it, and asserts that nothing of it stays behind."""
-    from temporal_runs.worker.dispatcher import run_dispatcher
-    from temporal_runs.worker.executor import run_executor
-
-    settings = make_settings(lease=20)
-    store = Store.open(settings.store_url)
-    executor_id = f"test-{uuid.uuid4().hex[:6]}"
-    system = System(server.client, settings, Runs(server.client, settings), store, image, executor_id)
-    system.tasks = [
-        asyncio.create_task(run_dispatcher(server.client, settings)),
-        asyncio.create_task(run_executor(server.client, settings, executor_id, {"tiny": 4, "small": 2, "boxed": 1})),
-    ]
-    yield system
-    for task in system.tasks:
-        task.cancel()
-    await asyncio.gather(*system.tasks, return_exceptions=True)
+    """The whole system, on a store in a folder."""
+    async with running(server.client, make_settings(lease=20), image, {"tiny": 4, "small": 2, "boxed": 1}) as system:
+        yield system
