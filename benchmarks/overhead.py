@@ -9,29 +9,19 @@ their own. Needs the tests' small image (made by `make test`).
 
 import argparse
 import asyncio
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 import uuid
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
+from system import IMAGE, activity_seconds, system
 from temporalio.client import Client
 
 from temporal_runs.client import Runs
-from temporal_runs.connection import connect
 from temporal_runs.engine import ContainerSpec, Engine
 from temporal_runs.settings import Settings
 from temporal_runs.store import Store
-from temporal_runs.worker.embedded import EmbeddedServer
-
-IMAGE = "temporal-runs-test/busybox:1"
-TIER = '[tiny]\ncores = 0.5\nmemory = "32MiB"\n'
 
 
 def container(name: str, image: str, folder: Path) -> ContainerSpec:
@@ -60,18 +50,6 @@ def raw(engine: Engine, image: str, folder: Path) -> None:
     engine.remove(name)
 
 
-@contextmanager
-def process(*arguments: str, environment: dict[str, str]) -> Generator[None]:
-    """A process of ours, ended with the block."""
-    command = [str(Path(sys.executable).parent / "temporal-runs"), *arguments]
-    running = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        running.terminate()
-        running.wait(30)
-
-
 def report(name: str, ours: list[float], baseline: list[float]) -> None:
     a, b = statistics.median(ours), statistics.median(baseline)
     print(f"{name}: Run {a:.3f} s, docker-py {b:.3f} s, ratio {a / b:.2f} (medians of {len(ours)})")
@@ -79,22 +57,9 @@ def report(name: str, ours: list[float], baseline: list[float]) -> None:
 
 async def phases(client: Client, run_ids: list[str]) -> None:
     """Where the time of a Run goes: from its own history, medians over the Runs."""
-    spent: dict[str, list[float]] = {}
-    for run_id in run_ids:
-        history = await client.get_workflow_handle(run_id).fetch_history()
-        scheduled: dict[int, tuple[str, float]] = {}
-        for event in history.events:
-            at = event.event_time.ToNanoseconds() / 1e9
-            if event.HasField("activity_task_scheduled_event_attributes"):
-                name = event.activity_task_scheduled_event_attributes.activity_type.name
-                scheduled[event.event_id] = (name, at)
-            elif event.HasField("activity_task_completed_event_attributes"):
-                name, since = scheduled[event.activity_task_completed_event_attributes.scheduled_event_id]
-                spent.setdefault(name, []).append(at - since)
-        begun = history.events[0].event_time.ToNanoseconds() / 1e9
-        spent.setdefault("the whole Run", []).append(history.events[-1].event_time.ToNanoseconds() / 1e9 - begun)
-    for name, seconds in spent.items():
-        print(f"    {name:15} {statistics.median(seconds) * 1000:6.1f} ms")
+    spent = [await activity_seconds(client, run_id) for run_id in run_ids]
+    for name in spent[0]:
+        print(f"    {name:15} {statistics.median(one[name] for one in spent) * 1000:6.1f} ms")
 
 
 async def measure(client: Client, settings: Settings, rounds: int, at_once: int) -> None:
@@ -156,23 +121,8 @@ async def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--at-once", type=int, default=50)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        (home / "tiers.toml").write_text(TIER)
-        settings = Settings(home=home, tiers=home / "tiers.toml")
-        async with EmbeddedServer(settings) as server:
-            environment = {
-                "TEMPORAL_ADDRESS": server.address,
-                "TEMPORAL_RUNS_HOME": str(home),
-                "TEMPORAL_RUNS_TIERS": str(home / "tiers.toml"),
-            }
-            serve = f"tiny={arguments.at_once}"
-            with (
-                process("dispatcher", environment=environment),
-                process("executor", "--serve", serve, environment=environment),
-            ):
-                client = await connect(settings)
-                await measure(client, settings, arguments.rounds, arguments.at_once)
+    async with system(arguments.at_once) as (client, settings):
+        await measure(client, settings, arguments.rounds, arguments.at_once)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ Value = TypeVar("Value")
 IMAGE = "temporal-runs-test/busybox:1"
 """`FROM scratch` with Debian's busybox-static: 2 MB, made in half a second."""
 
-APPLETS = "sh true sleep cat echo tail kill ls id env mkdir rm ln mkfifo seq head touch printf test"
+APPLETS = "sh true sleep cat echo tail kill ls id env mkdir rm ln mkfifo seq head touch printf test dd mount"
 
 TIERS = """
 [tiny]
@@ -49,7 +49,7 @@ memory = "64MiB"
 disk = "8MiB"
 mounts = {{genomes = "{home}/genomes"}}
 
-[remote]
+[alone]
 cores = 0.25
 memory = "32MiB"
 
@@ -192,10 +192,12 @@ async def running(client: Client, settings: Settings, image: str, serve: dict[st
         asyncio.create_task(run_dispatcher(client, settings)),
         asyncio.create_task(run_executor(client, settings, executor_id, serve)),
     ]
-    yield system
-    for task in system.tasks:
-        task.cancel()
-    await asyncio.gather(*system.tasks, return_exceptions=True)
+    try:
+        yield system
+    finally:
+        for task in system.tasks:
+            task.cancel()
+        await asyncio.gather(*system.tasks, return_exceptions=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,17 @@
 """What a command is given to read and write beside its project's own files, and what becomes of what it wrote."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import docker
 import pytest
+from temporalio.testing import WorkflowEnvironment
 
 from temporal_runs.client import RunFailed, RunHandle
+from temporal_runs.settings import Settings
 from temporal_runs.status import RunResult, State
-from tests.conftest import System, eventually
+from tests.conftest import System, eventually, running
 
 WAITS = "echo begun; while [ ! -e go ]; do sleep 0.05; done; "
 
@@ -18,6 +20,11 @@ async def failed(handle: RunHandle) -> RunResult:
     with pytest.raises(RunFailed) as failure:
         await handle.result()
     return failure.value.result
+
+
+async def done(*command: str) -> None:
+    process = await asyncio.create_subprocess_exec(*command)
+    assert await process.wait() == 0
 
 
 async def begun(system: System, command: str, **more: object) -> RunHandle:
@@ -145,6 +152,28 @@ async def test_the_next_run_on_the_executor_sees_what_the_last_one_left(system: 
     handle = await system.start("cat a d/c; ls", project=project)
     assert (await handle.result()).state is State.SUCCEEDED
     assert await system.console(handle) == b"2\n3\na\nd\n"
+
+
+async def test_where_no_overlay_can_be_mounted_files_are_copied(
+    server: WorkflowEnvironment, image: str, make_settings: Callable[..., Settings]
+):
+    settings = make_settings(lease=20)
+    executors = settings.home / "executors"
+    executors.mkdir()
+    # It takes no attributes, which an overlay's changes would need.
+    await done("mount", "-t", "ramfs", "none", str(executors))
+    try:
+        async with running(server.client, settings, image, {"alone": 1}) as system:
+            project = system.project({"a": "1", "d/b": "2"})
+            first = await system.start("cat a d/b; echo 3 > d/c; rm a", project=project, tier="alone")
+            assert (await first.result()).results.deleted == 1
+            handle = await system.start("cat d/b d/c; ls; mount", project=project, tier="alone")
+            await handle.result()
+            console = await system.console(handle)
+            assert console.startswith(b"23\nd\n")
+            assert b" /mnt ramfs " in console.replace(b" on /mnt type ramfs", b" /mnt ramfs")
+    finally:
+        await done("umount", "-l", str(executors))
 
 
 async def test_nothing_of_a_run_stays_mounted_or_held(system: System):

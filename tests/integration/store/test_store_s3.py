@@ -126,11 +126,11 @@ async def test_runs_have_their_files_there(
     s3_url: Callable[[], str],
 ):
     settings = make_settings(lease=20, store=s3_url(), task_queue="s3")
-    async with running(server.client, settings, image, {"remote": 2}) as system:
+    async with running(server.client, settings, image, {"alone": 2}) as system:
         project = system.project({"a": "1", "d/b": "2"})
-        first = await (await system.start("cat a d/b; echo 3 > d/c; rm a", project=project, tier="remote")).result()
+        first = await (await system.start("cat a d/b; echo 3 > d/c; rm a", project=project, tier="alone")).result()
         assert (first.results.added, first.results.deleted) == (1, 1)
-        handle = await system.start("cat d/b d/c", project=project, tier="remote")
+        handle = await system.start("cat d/b d/c", project=project, tier="alone")
         await handle.result()
         assert await system.console(handle) == b"23\n"
         assert system.files(project) == {"d/b": b"2", "d/c": b"3\n"}

@@ -12,6 +12,9 @@ from temporal_runs.store.contents import PART, SMALL
 from temporal_runs.store.local import FEW, LocalObjects
 from temporal_runs.store.objects import Objects
 from temporal_runs.store.remote import RemoteObjects
+from tests.disks import disk, remount
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may mount disks")
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -152,3 +155,26 @@ def test_an_unreachable_or_unknown_backend_is_told_in_seconds(monkeypatch: pytes
         Store.open("s3://bucket/prefix")
     with pytest.raises(StoreUnavailable, match="nonsense"):
         Store.open("nonsense://x")
+
+
+@needs_root
+def test_a_store_whose_disk_is_full_or_read_only_says_so_and_stays_whole(tmp_path: Path) -> None:
+    with disk(tmp_path, 16 * 2**20, "mkfs.ext4", "-q", "-m", "0") as folder:
+        (tmp_path / "desk").mkdir()
+        desk = Desk(Store.open(str(folder / "store")), tmp_path / "desk")
+        first = desk.push({b"a": ("file", b"1", False)}).version
+        big = build(tmp_path / "big", {b"%d" % n: ("file", os.urandom(9 * 2**20), False) for n in range(3)})
+        with pytest.raises(StoreUnavailable, match=r"No space left on device. Its disk is full: free space there"):
+            desk.push_folder(big, first)
+        assert desk.store.objects.keys("tmp") == [], "what was begun is taken away, and the room is there again"
+        assert list(desk.store.verify()) == []
+        second = desk.push({b"a": ("file", b"2", False)}, first).version
+        remount(folder, "ro")
+        assert desk.main() == {b"a": ("file", b"2", False)}
+        assert Store.open(str(folder / "store")).resolve("p", "latest") == second, "it can still be read"
+        with pytest.raises(
+            StoreUnavailable, match=r"Read-only file system. It is mounted read-only: mount it writable"
+        ):
+            desk.push({b"a": ("file", b"3", False)}, second)
+        remount(folder, "rw")
+        desk.push({b"a": ("file", b"3", False)}, second)
