@@ -149,6 +149,13 @@ class System:
     async def start(self, command: list[str] | str, **more: Any) -> RunHandle:
         return await self.runs.start(self.spec(command, **more))
 
+    async def begun(self, command: str, **more: Any) -> RunHandle:
+        """A Run whose command executes, and waits to be let go before it does what it was given."""
+        handle = await self.start("echo begun; while [ ! -e go ]; do sleep 0.05; done; " + command, **more)
+        async for _ in handle.logs(follow=True):
+            break
+        return handle
+
     async def console(self, handle: RunHandle) -> bytes:
         return b"".join([chunk async for chunk in handle.logs()])
 

@@ -1,7 +1,7 @@
 """What a command is given to read and write beside its project's own files, and what becomes of what it wrote."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import docker
@@ -13,8 +13,6 @@ from temporal_runs.settings import Settings
 from temporal_runs.status import RunResult, State
 from tests.conftest import System, eventually, running
 
-WAITS = "echo begun; while [ ! -e go ]; do sleep 0.05; done; "
-
 
 async def failed(handle: RunHandle) -> RunResult:
     with pytest.raises(RunFailed) as failure:
@@ -25,15 +23,6 @@ async def failed(handle: RunHandle) -> RunResult:
 async def done(*command: str) -> None:
     process = await asyncio.create_subprocess_exec(*command)
     assert await process.wait() == 0
-
-
-async def begun(system: System, command: str, **more: object) -> RunHandle:
-    """A Run that waits for its `go`."""
-    handle = await system.start(WAITS + command, **more)
-    lines: AsyncIterator[bytes] = handle.logs(follow=True)
-    async for _ in lines:
-        break
-    return handle
 
 
 async def test_inputs_of_other_projects_can_be_read_and_leave_no_trace(system: System):
@@ -107,7 +96,7 @@ async def test_a_command_that_fills_its_disk_is_told_so_and_keeps_what_it_wrote(
 async def test_two_that_change_the_same_file_keep_both(system: System):
     project = system.project({"model": "old\n", "log": "old\n"})
     one, two = await asyncio.gather(
-        *(begun(system, f"echo {n} > model; echo {n} > only-{n}", project=project) for n in ("one", "two"))
+        *(system.begun(f"echo {n} > model; echo {n} > only-{n}", project=project) for n in ("one", "two"))
     )
     for handle in (one, two):
         system.let_go(handle)
@@ -124,7 +113,7 @@ async def test_two_that_change_the_same_file_keep_both(system: System):
 async def test_a_conflict_is_settled_as_the_spec_says(system: System, policy: str):
     project = system.project({"model": "old\n"})
     one, two = await asyncio.gather(
-        *(begun(system, f"echo {n} > model", project=project, on_conflict=policy) for n in ("one", "two"))
+        *(system.begun(f"echo {n} > model", project=project, on_conflict=policy) for n in ("one", "two"))
     )
     for handle in (one, two):
         system.let_go(handle)

@@ -1,14 +1,15 @@
 """A real S3 server on this machine: SeaweedFS."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,16 @@ class S3:
         assert self._process
         self._process.kill()
         self._process.wait()
+
+    @contextmanager
+    def stalled(self) -> Generator[None]:
+        """It takes what is asked of it, and answers nothing until the block ends."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def _wait(self) -> None:
         """It tells nobody when it is ready, so it is asked."""

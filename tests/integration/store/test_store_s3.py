@@ -15,9 +15,11 @@ import obstore
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
+from temporal_runs.client import RunHandle
 from temporal_runs.settings import Settings
+from temporal_runs.status import State
 from temporal_runs.store import Store, StoreUnavailable, sweep
-from tests.conftest import running
+from tests.conftest import System, eventually, running
 from tests.integration.store.conftest import BIN, S3, free_ports
 from tests.unit.store.store_folders import Content, Desk, build, contents
 
@@ -134,6 +136,33 @@ async def test_runs_have_their_files_there(
         await handle.result()
         assert await system.console(handle) == b"23\n"
         assert system.files(project) == {"d/b": b"2", "d/c": b"3\n"}
+
+
+async def test_a_run_outlasts_a_store_that_is_slow(
+    server: WorkflowEnvironment,
+    image: str,
+    make_settings: Callable[..., Settings],
+    s3: S3,
+    s3_url: Callable[[], str],
+):
+    settings = make_settings(lease=5, store=s3_url(), task_queue="s3")
+    async with running(server.client, settings, image, {"alone": 2}) as system:
+        project = system.project({"a": "1"})
+        handle = await system.begun("cat a; echo 2 > b", project=project, tier="alone")
+        with s3.stalled():
+            system.let_go(handle)
+            begun = await eventually(lambda: last_beat(system, handle))
+            # It is heard of for longer than a lease: nobody takes it for dead.
+            await eventually(lambda: last_beat(system, handle, begun + 2 * settings.lease))
+        assert (await handle.result()).state is State.SUCCEEDED
+        assert system.files(project)["b"] == b"2\n"
+
+
+async def last_beat(system: System, handle: RunHandle, after: float = 0) -> float | None:
+    """When the Run's activity was last heard of, if that was after a time."""
+    description = await system.client.get_workflow_handle(handle.id).describe()
+    beats = [one.last_heartbeat_time.ToNanoseconds() / 1e9 for one in description.raw_description.pending_activities]
+    return max((beat for beat in beats if beat > after), default=None)
 
 
 def test_a_server_that_dies_during_a_push_costs_that_push_alone(s3: S3, desk: Desk, monkeypatch: pytest.MonkeyPatch):
