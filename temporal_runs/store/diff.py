@@ -21,12 +21,12 @@ def differences(
     load: Load, old: Node | None, new: Node | None, path: bytes = b""
 ) -> Iterator[tuple[bytes, ChangeKind, Node]]:
     """Files and links that differ, with the node that is new, or was deleted. Folders only through those."""
-    if old is not None and old.same(new):
-        return
     before = load(old) if old is not None and old.kind == "d" else {}
     after = load(new) if new is not None and new.kind == "d" else {}
     for name in sorted(before.keys() | after.keys()):
         a, b = before.get(name), after.get(name)
+        if a is not None and a.same(b):
+            continue
         where = path + name
         old_file = a if a is not None and a.kind != "d" else None
         new_file = b if b is not None and b.kind != "d" else None

@@ -298,7 +298,7 @@ class Store:
         with Upload(self._objects) as upload:
             taking = Taking(self._objects, upload, parent, progress)
             root = take(taking)
-        told = Landed(parent.commit.id, counted(self._trees().load, parent.root, root), [], taking.skipped, ref)
+        told = Landed(parent.commit.id, counted(taking.trees.load, parent.root, root), [], taking.skipped, ref)
         if root.same(parent.root):
             if history.ref(ref) is None:
                 history.move(ref, None, parent.commit.id)  # lost only to one who created it too

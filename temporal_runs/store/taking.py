@@ -29,7 +29,7 @@ class Taking:
 
     def __post_init__(self) -> None:
         packs = Packs(self.objects)
-        self._trees = Trees(packs)
+        self.trees = Trees(packs)
         self._contents = Contents(self.objects, packs)
         self._intake = Intake(self.objects, self.upload, self.progress)
 
@@ -47,14 +47,14 @@ class Taking:
 
     def scanned(self, descriptor: int, ignore: Ignore, index: Index) -> Node:
         """The same for an open folder; the index is told what is found."""
-        scan = Scan(self._trees, self.upload, self._intake, ignore, index)
+        scan = Scan(self.trees, self.upload, self._intake, ignore, index)
         return scan.folder(descriptor, self.base.root if self.base else None)
 
     def upper(self, folder: Path, adopt: Adopt) -> Node:
         """The tree of an overlay of a folder over the base. `adopt` is told each file that has changed."""
         assert self.base
         root = self.base.root
-        below = self._trees.load(root)
+        below = self.trees.load(root)
         with open_folder(folder) as descriptor:
 
             def read(name: bytes) -> bytes:
@@ -63,5 +63,5 @@ class Taking:
                 node = below.get(name)
                 return b"".join(self._contents.read(node)) if node and node.kind in ("f", "x") else b""
 
-            scan = UpperScan(self._trees, self.upload, self._intake, Ignore.of(read), adopt)
+            scan = UpperScan(self.trees, self.upload, self._intake, Ignore.of(read), adopt)
             return scan.folder(descriptor, root)

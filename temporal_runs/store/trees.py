@@ -5,6 +5,7 @@ each file was modified and in which pack things are. `hash` is that of what it h
 compared in diff and merge, so that a touched file is no change.
 """
 
+from collections import OrderedDict
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -20,6 +21,8 @@ MAX_DEPTH = 256
 """Folders within folders. Each level holds a descriptor and some stack while it is walked."""
 LONGEST_LINK = 4096
 NAME_BYTES = 32
+HELD = 512 * 1024
+"""Bytes of encoded trees whose decoded form is kept in memory."""
 
 
 class Node(msgspec.Struct, frozen=True, array_like=True, gc=False, omit_defaults=True):
@@ -110,15 +113,25 @@ def bytes_of(text: str) -> bytes:
 
 
 class Trees:
-    """The trees of a store. For one thread."""
+    """The trees of a store. For one thread. Remembers the last ones: a big folder takes milliseconds to decode."""
 
     def __init__(self, packs: Packs) -> None:
         self._packs = packs
+        self._held: OrderedDict[bytes, tuple[int, Tree]] = OrderedDict()
 
     def load(self, folder: Node | None) -> Tree:
-        """What a folder holds, verified; nothing for None."""
+        """What a folder holds, verified, not to be changed; nothing for None."""
         if folder is None:
             return {}
+        held = self._held.get(folder.tree)
+        if held is None:
+            held = self._held[folder.tree] = (folder.size, self._read(folder))
+            while len(self._held) > 1 and sum(size for size, _ in self._held.values()) > HELD:
+                self._held.popitem(last=False)
+        self._held.move_to_end(folder.tree)
+        return held[1]
+
+    def _read(self, folder: Node) -> Tree:
         [(_, data)] = self._packs.read([folder.packed])
         key = f"{pack_key(folder.pack)} at {folder.offset}"
         tree = decoded(data, key)
