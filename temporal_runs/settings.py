@@ -36,9 +36,10 @@ def memory_bytes(text: str | int) -> int:
     units = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
     number = text.rstrip("BbIiKkMmGgTt")
     unit = text[len(number) :].lower().rstrip("b").rstrip("i")
-    if unit not in units:
-        raise ValueError(f"{text!r} is not a size: write 512MiB or 4GiB")
-    return int(float(number) * units[unit])
+    try:
+        return int(float(number) * units[unit])
+    except (KeyError, ValueError, OverflowError):
+        raise ValueError(f"{text!r} is not a size: write 512MiB or 4GiB") from None
 
 
 class SettingsError(ValueError):

@@ -246,6 +246,8 @@ def settings(
     as_json: Json = False,
 ) -> int:
     """Show what is settled for the project, or settle it."""
+    from pydantic import ValidationError
+
     from temporal_runs.cli import output
     from temporal_runs.settings import memory_bytes
 
@@ -259,7 +261,11 @@ def settings(
     if on_conflict is not None:
         given["on_conflict"] = on_conflict
     if given:
-        files.settle(name, files.settings(name).changed(**given))
+        try:
+            files.settle(name, files.settings(name).changed(**given))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise exits.UsageProblem(f"--{problem['loc'][0]}: {problem['msg']}".replace("_", "-")) from None
     settled = files.settings(name)
     if as_json:
         output.print_json(settled)

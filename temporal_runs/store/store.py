@@ -126,6 +126,8 @@ class Store:
     def branch(self, project: str, name: str, revision: str) -> str:
         """Makes a ref that stands at a revision; gives its commit. Raises StoreError for a name that is taken."""
         commit = self.resolve(project, revision)
+        if not REF.fullmatch(name):
+            raise StoreError(f"{name!r} cannot name a branch: use letters, digits, `_.-`, and `/` between parts")
         if name == "latest" or not History(self._objects, project).move(name, None, commit):
             raise StoreError(f"{project} has a branch {name} already: choose another name")
         return commit
