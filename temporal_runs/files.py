@@ -66,9 +66,12 @@ class Files:
         return pushed
 
     def base_of(self, project: str, folder: Path) -> str | None:
-        """The version that the folder was last pushed as or pulled from; None when it never was."""
+        """The version that the folder was last pushed as or pulled from; None when it never was, in this store."""
         known = WorkingFolder.of(self._settings.home, folder.resolve(), project)
-        return known.base if known else None
+        try:
+            return self.store.commit(project, known.base).id if known else None
+        except UnknownRevision:
+            return None
 
     def pull(
         self,

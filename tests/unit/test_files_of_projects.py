@@ -197,6 +197,13 @@ def test_the_folder_knows_its_version(team: Team):
     assert team.files.base_of("another", team.here) is None
 
 
+def test_a_folder_of_another_store_is_pushed_as_if_it_were_new(team: Team):
+    team.push(a="1")
+    other = Files(Settings(home=team.here.parent / "home", store=str(team.here.parent / "other")))
+    assert other.push("p", team.there).landed.changes.added == 1
+    assert b"".join(other.cat("p", "a")) == b"1"
+
+
 NAMES = st.sampled_from(["a", "b", "d/a", "d/b", "d/e/a"])
 VERSION = st.dictionaries(NAMES, st.sampled_from(["1", "2", "3"]))
 
