@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from temporal_runs.activities.faults import fault
+from temporal_runs.activities.users import user_of
 from temporal_runs.engine import ContainerSpec
 from temporal_runs.steps import Assignment, Order
 
@@ -10,11 +11,10 @@ WORKING_DIRECTORY = "/mnt"
 DATASETS = "/datasets"
 
 
-def container_for(
-    order: Order, name: str, user: tuple[int, int], secrets: dict[str, str], labels: dict[str, str]
-) -> ContainerSpec:
+def container_for(order: Order, name: str, secrets: dict[str, str], labels: dict[str, str]) -> ContainerSpec:
     """The container a command runs in; the engine package adds what every container is denied."""
     spec, tier = order.assignment.inputs.spec, order.assignment.inputs.tier
+    user, group = user_of(order.assignment.inputs)
     return ContainerSpec(
         name=name,
         image=order.image.id,
@@ -28,7 +28,7 @@ def container_for(
             **{f"{WORKING_DIRECTORY}/{at}": folder for at, folder in order.workspace.imports.items()},
             **{f"{DATASETS}/{name}": tier.mounts[name] for name in spec.mounts},
         },
-        user=f"{user[0]}:{user[1]}",
+        user=f"{user}:{group}",
         cores=tier.cores,
         memory=tier.memory,
         pids=tier.pids,

@@ -4,6 +4,7 @@ from temporalio import activity
 
 from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.images import search
+from temporal_runs.activities.users import user_of
 from temporal_runs.engine import Engine
 from temporal_runs.steps import Assignment, Prepared, Workspace
 from temporal_runs.workspaces import Import, Workspaces
@@ -53,6 +54,7 @@ class Preparing:
             assignment.attempt.key,
             inputs.spec.project,
             inputs.commit,
+            user_of(inputs),
             progress,
             imports=[Import(one.project, one.commit, one.path) for one in inputs.imports],
             disk=inputs.tier.disk,

@@ -41,7 +41,6 @@ class Running:
         fence: Fence,
         workspaces: Workspaces,
         attendants: Attendants,
-        user: tuple[int, int],
         secrets_folder: Path,
         labels: dict[str, str],
     ) -> None:
@@ -51,7 +50,6 @@ class Running:
         self._fence = fence
         self._workspaces = workspaces
         self._attendants = attendants
-        self._user = user
         self._secrets_folder = secrets_folder
         self._labels = labels
 
@@ -79,7 +77,7 @@ class Running:
         holding = attendance.holding
         if not holding.begun:
             secrets = read_secrets(order.assignment.inputs.spec.secrets, self._secrets_folder)
-            self._engine.create(container_for(order, holding.container, self._user, secrets, self._labels))
+            self._engine.create(container_for(order, holding.container, secrets, self._labels))
             holding = self._leases.update(holding.token, begun=True)
         elif not self._was_never_started(holding.container):
             return

@@ -159,18 +159,22 @@ def one_round(name: str, source: Path, top: Path, times: Times) -> None:
     for _ in range(UNCHANGED):
         note("push, nothing changed / stat walk", timed(lambda: push(version)), timed(lambda: stat_walk(str(source))))
 
-    cache = Cache(top / "cache", store, OWNER, 2**50)
-    spaces = Workspaces(top / "workspaces", cache, store, OWNER, "overlay")
+    cache = Cache(top / "cache", store, 2**50)
+    spaces = Workspaces(top / "workspaces", cache, store, "overlay")
     baseline = timed(lambda: shell('cp -a "$1" "$2"', source, top / "copy"))
-    note("prepare, cold / cp -a", timed(lambda: spaces.make("cold", "p", version, silent)), baseline)
-    note("prepare, cached / -", timed(lambda: spaces.make("cached", "p", version, silent)), 0)
+    note("prepare, cold / cp -a", timed(lambda: spaces.make("cold", "p", version, OWNER, silent)), baseline)
+    note("prepare, cached / -", timed(lambda: spaces.make("cached", "p", version, OWNER, silent)), 0)
 
     cache.layers.drop_oldest(lambda: ())
     with multiprocessing.get_context("spawn").Pool(1) as elsewhere:  # its names are not to count as our memory
         baseline = elsewhere.apply(link_loop, (top / "cache" / "blobs", source, top / "links"))
-    note("prepare, files cached / os.link loop", timed(lambda: spaces.make("linked", "p", version, silent)), baseline)
+    note(
+        "prepare, files cached / os.link loop",
+        timed(lambda: spaces.make("linked", "p", version, OWNER, silent)),
+        baseline,
+    )
 
-    some = change(spaces.make("run", "p", version, silent), source, name, top / "mounted")
+    some = change(spaces.make("run", "p", version, OWNER, silent), source, name, top / "mounted")
     baseline = timed(lambda: hash_and_write(some, top / "written"))
     commit = ""
 
@@ -180,7 +184,7 @@ def one_round(name: str, source: Path, top: Path, times: Times) -> None:
         commit = store.land("p", take, base=version, origin="run.x.1", author="b", message="", name="run").commit
 
     note(f"finish, {CHANGED} files changed / hash and write these", timed(land), baseline)
-    note("prepare, after its parent / -", timed(lambda: spaces.make("next", "p", commit, silent)), 0)
+    note("prepare, after its parent / -", timed(lambda: spaces.make("next", "p", commit, OWNER, silent)), 0)
     note(
         "pull into an empty folder / cp -a",
         timed(lambda: store.checkout("p", version, top / "out")),

@@ -123,6 +123,7 @@ class _TierEntry(BaseModel, extra="forbid"):
     pids: Annotated[int, Field(gt=0)] = 4096
     shm: str | int = "64MiB"
     disk: str | int | None = None
+    user: Annotated[int, Field(ge=1, le=2**31)] | None = None
     mounts: dict[str, Annotated[str, Field(pattern=r"^/")]] = {}
 
     def as_tier(self, name: str) -> Tier:
@@ -133,6 +134,7 @@ class _TierEntry(BaseModel, extra="forbid"):
             pids=self.pids,
             shm=memory_bytes(self.shm),
             disk=None if self.disk is None else memory_bytes(self.disk),
+            user=self.user,
             mounts=self.mounts,
         )
 

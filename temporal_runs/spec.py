@@ -108,6 +108,8 @@ class RunSpec(BaseModel):
     """whether results become part of the project's main version, or are left on the branch `runs/<run_id>`"""
     on_conflict: Literal["keep_both", "branch", "last_wins"] | None = None
     """what becomes of a file that others have changed meanwhile; None: as the project's settings say"""
+    user: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    """number of the user that the command runs as and the files belong to; None: the tier's, else 1000"""
     env: dict[VariableName, str] = {}
     secrets: dict[VariableName, Id] = {}
     """Variable name → name of a file in the executor's `HOME/secrets`; the value never leaves the executor."""

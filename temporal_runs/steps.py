@@ -21,6 +21,8 @@ class Tier(Model):
     shm: int = 64 * 2**20
     disk: int | None = None
     """bytes a command can write into its working directory; None: as much as the machine has"""
+    user: int | None = None
+    """number of the user that commands run as; None: 1000"""
     mounts: dict[str, str] = Field(default_factory=dict[str, str])
     """name → folder of the machine that a command of this tier may read"""
 

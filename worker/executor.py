@@ -1,7 +1,6 @@
 """The executor: one a machine. Takes Runs from the queues of its tiers while it has room, and sees them through."""
 
 import asyncio
-import os
 import platform
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -32,9 +31,6 @@ from temporal_runs.workspaces import Cache, Workspaces
 
 log = structlog.get_logger()
 
-CONTAINER_USER = 1000
-"""Who a command runs as where the executor is root; an executor that is not root runs it as itself."""
-
 HEARTBEAT_THROTTLE = timedelta(seconds=0.5)
 THREADS_A_RUN = 4
 """its wait, its console, a heartbeat's sample, a call"""
@@ -57,18 +53,17 @@ async def run_executor(client: Client, settings: Settings, executor_id: str, ser
     changed = RoomChanged()
     host = platform.node()
     ledger = Ledger(folder, executor_id, host, settings.lease, room, changed.notify)
-    user = (os.getuid(), os.getgid()) if os.getuid() else (CONTAINER_USER, CONTAINER_USER)
     labels = {"temporal-runs.executor": str(folder)}
 
     fence = Fence(client, ledger, settings.lease)
     attendants = Attendants(ledger, host)
-    cache = await asyncio.to_thread(Cache, folder / "cache", store, user, settings.cache)
+    cache = await asyncio.to_thread(Cache, folder / "cache", store, settings.cache)
     kind = await asyncio.to_thread(isolation, engine, folder)
-    workspaces = Workspaces(folder / "workspaces", cache, store, user, kind)
+    workspaces = Workspaces(folder / "workspaces", cache, store, kind)
     preparing = Preparing(workspaces, engine, attendants, labels, settings.registry)
     building = Building(engine, attendants, settings.registry)
     pulling = Pulling(engine, attendants, settings.registry)
-    running = Running(store, engine, ledger, fence, workspaces, attendants, user, settings.secrets_folder, labels)
+    running = Running(store, engine, ledger, fence, workspaces, attendants, settings.secrets_folder, labels)
     finishing = Finishing(store, workspaces, engine, ledger, attendants)
     janitor = Janitor(client, ledger, engine, workspaces, finishing, labels, period=min(60, settings.lease / 3))
 

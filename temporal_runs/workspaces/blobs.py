@@ -15,8 +15,12 @@ from temporal_runs.store.trees import Node
 LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
+Owner = tuple[int, int]
+"""A user and a group."""
+
+
 class Blobs:
-    """Files by what they are. Thread-safe; several may put the same at once."""
+    """Files by what they are, and whose. Thread-safe; several may put the same at once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -28,9 +32,8 @@ class Blobs:
         """Nothing may be asked for afterwards."""
         os.close(self._descriptor)
 
-    def link(self, node: Node, folder: int, name: bytes) -> bool:
+    def link(self, key: str, folder: int, name: bytes) -> bool:
         """Gives a file another name, in an open folder; False where the cache does not have it."""
-        key = key_of(node)
         try:
             os.link(key, name, src_dir_fd=self._descriptor, dst_dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
@@ -39,36 +42,36 @@ class Blobs:
             if error.errno != errno.EMLINK:
                 raise
             self._renew(key)
-            return self.link(node, folder, name)
+            return self.link(key, folder, name)
         return True
 
-    def adopt(self, node: Node, folder: int, name: bytes) -> None:
+    def adopt(self, key: str, folder: int, name: bytes) -> None:
         """Gives a finished file of an open folder a name in the cache; one that is there already is kept.
 
         From another disk, such as one that only this workspace has, it comes as a copy.
         """
         try:
-            os.link(name, key_of(node), src_dir_fd=folder, dst_dir_fd=self._descriptor, follow_symlinks=False)
+            os.link(name, key, src_dir_fd=folder, dst_dir_fd=self._descriptor, follow_symlinks=False)
         except FileExistsError:
             return
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            self.adopt_copy(node, folder, name)
+            self.adopt_copy(key, folder, name)
 
-    def copy(self, node: Node, folder: int, name: bytes) -> bool:
+    def copy(self, key: str, folder: int, name: bytes) -> bool:
         """Like `link`, but the file is one of its own."""
         try:
-            with opened(key_of(node).encode(), self._descriptor) as source:
+            with opened(key.encode(), self._descriptor) as source:
                 copied(source, folder, name)
         except FileNotFoundError:
             return False
         return True
 
-    def adopt_copy(self, node: Node, folder: int, name: bytes) -> None:
+    def adopt_copy(self, key: str, folder: int, name: bytes) -> None:
         """Like `adopt`, but the file in the folder stays one of its own."""
         with opened(name, folder) as source:
-            self._replace(source, key_of(node))
+            self._replace(source, key)
 
     def files(self) -> Iterator[tuple[Path, os.stat_result]]:
         """All of them, in any order."""
@@ -104,10 +107,10 @@ class Copies:
         self.keep = blobs.adopt_copy
 
 
-def key_of(node: Node) -> str:
-    """Where the file of a node is: names share mode and time, so these are part of what it is."""
+def key_of(node: Node, owner: Owner) -> str:
+    """Where the file of a node is: names share owner, mode and time, so these are part of what it is."""
     name = node.hash.hex()
-    return f"{name[:2]}/{name[2:]}{node.kind}{node.mtime_ns:x}"
+    return f"{name[:2]}/{name[2:]}{node.kind}{node.mtime_ns:x}.{owner[0]}.{owner[1]}"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from temporal_runs.store.history import History
 from temporal_runs.store.intake import Progress
 from temporal_runs.store.local import sync_filesystem
 from temporal_runs.store.trees import Node
-from temporal_runs.workspaces.blobs import Blobs, Links, opened
+from temporal_runs.workspaces.blobs import Blobs, Links, Owner, opened
 from temporal_runs.workspaces.filling import Filling
 from temporal_runs.workspaces.layers import Layer, Layers
 from temporal_runs.workspaces.trash import Trash
@@ -28,9 +28,8 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 class Cache:
     """Safe to share between threads; its folder is one process's at a time."""
 
-    def __init__(self, folder: Path, store: Store, owner: tuple[int, int], limit: int) -> None:
+    def __init__(self, folder: Path, store: Store, limit: int) -> None:
         self._store = store
-        self._owner = owner
         self._limit = limit
         self._folder = folder
         self._synced = folder / "synced"
@@ -38,33 +37,35 @@ class Cache:
         self.blobs = Blobs(folder / "blobs")
         self._distrust_what_was_not_on_disk(folder / "layers")
         self.layers = Layers(folder / "layers")
-        self._making: defaultdict[bytes, threading.Lock] = defaultdict(threading.Lock)
+        self._making: defaultdict[tuple[bytes, Owner], threading.Lock] = defaultdict(threading.Lock)
         for stray in self.layers.strays():
             self._trash.put(stray)
 
     @contextmanager
-    def shown(self, project: str, commit: str, progress: Progress, *, flat: bool = False) -> Generator[Layer]:
-        """A layer that shows a commit, a `flat` one by itself; what there is not is made.
+    def shown(
+        self, project: str, commit: str, owner: Owner, progress: Progress, *, flat: bool = False
+    ) -> Generator[Layer]:
+        """A layer that shows a commit with files of an owner, a `flat` one by itself; what there is not is made.
 
         It stays until `with` ends; whoever wants it longer has to be `in_use` by then.
         """
         root = History(self._store.objects, project).load(commit).root
         while True:
-            with self.layers.hold([root], flat=flat) as layer:
+            with self.layers.hold([root], owner, flat=flat) as layer:
                 if layer:
                     yield layer
                     return
             # One at a time: two that want the same would both make it.
-            with self._making[root.tree], self.layers.hold([root], flat=flat) as layer:
+            with self._making[root.tree, owner], self.layers.hold([root], owner, flat=flat) as layer:
                 if layer is None and flat:
-                    self._make(root, None, progress)
+                    self._make(root, owner, None, progress)
                 elif layer is None:
-                    self._make_over_ancestor(project, commit, root, progress)
+                    self._make_over_ancestor(project, commit, root, owner, progress)
 
     def tidy(self, in_use: Callable[[], Iterable[int]]) -> None:
         """Deletes what is too much, makes deep stacks shallow. `in_use`: layers of workspaces."""
         for layer in self.layers.deep():
-            self._make(layer.root, None, lambda files, size: None)
+            self._make(layer.root, layer.owner, None, lambda files, size: None)
         while self._drop_surplus() > 0 and (oldest := self.layers.drop_oldest(in_use)):
             self._trash.put(oldest)
             self._trash.empty()
@@ -72,22 +73,22 @@ class Cache:
         sync_filesystem(self._folder)
         self._synced.write_text(BOOT.read_text())
 
-    def _make_over_ancestor(self, project: str, commit: str, root: Node, progress: Progress) -> None:
+    def _make_over_ancestor(self, project: str, commit: str, root: Node, owner: Owner, progress: Progress) -> None:
         """Makes what differs from an ancestor's, where one of these is shown, else the whole."""
         records = islice(History(self._store.objects, project).walk(commit), 1, ANCESTORS)
-        with self.layers.hold(record.root for record in records) as below:
+        with self.layers.hold((record.root for record in records), owner) as below:
             shallow = below is not None and len(below.stack) < self.layers.deepest
-            self._make(root, below if shallow else None, progress)
+            self._make(root, owner, below if shallow else None, progress)
 
-    def _make(self, root: Node, below: Layer | None, progress: Progress) -> None:
+    def _make(self, root: Node, owner: Owner, below: Layer | None, progress: Progress) -> None:
         with self.layers.draft() as number:
-            filling = Filling(self._store.objects, Links(self.blobs), self._owner, progress)
+            filling = Filling(self._store.objects, Links(self.blobs), owner, progress)
             with opened(self.layers.path(number)) as folder:
                 if below:
                     filling.difference(folder, below.root, root)
                 else:
                     filling.whole(folder, root)
-            self.layers.add(number, root, below)
+            self.layers.add(number, root, owner, below)
 
     def _drop_surplus(self) -> int:
         """Deletes blobs that no layer has, the oldest first, while there is too much; gives what is still too much."""

@@ -17,6 +17,7 @@ from temporal_runs.store.objects import Objects
 from temporal_runs.store.packs import Packs
 from temporal_runs.store.scan import OPEN_FOLDER
 from temporal_runs.store.trees import MAX_DEPTH, Node, Tree, Trees
+from temporal_runs.workspaces.blobs import Owner, key_of
 
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 WHITEOUT = os.makedev(0, 0)
@@ -25,11 +26,11 @@ WHITEOUT = os.makedev(0, 0)
 class Placing(Protocol):
     """How a file comes from the cache into an open folder, and into the cache from there."""
 
-    def place(self, node: Node, folder: int, name: bytes) -> bool:
+    def place(self, key: str, folder: int, name: bytes) -> bool:
         """False where the cache does not have it."""
         ...
 
-    def keep(self, node: Node, folder: int, name: bytes) -> None:
+    def keep(self, key: str, folder: int, name: bytes) -> None:
         """Told of a file that was fetched, and is finished."""
         ...
 
@@ -40,7 +41,7 @@ class Filling:
 
     objects: Objects
     placing: Placing
-    owner: tuple[int, int]
+    owner: Owner
     progress: Progress
     _files: int = 0
     _bytes: int = 0
@@ -82,7 +83,7 @@ class Filling:
         for name, node in tree.items():
             match node.kind:
                 case "f" | "x":
-                    if not self.placing.place(node, folder, name):
+                    if not self.placing.place(key_of(node, self.owner), folder, name):
                         lacking[name] = node
                 case "l":
                     self._link(folder, name, node)
@@ -135,7 +136,7 @@ class Filling:
             self._finish(file, 0o755 if node.kind == "x" else 0o644, node)
         finally:
             os.close(file)
-        self.placing.keep(node, folder, name)
+        self.placing.keep(key_of(node, self.owner), folder, name)
 
     def _link(self, folder: int, name: bytes, node: Node) -> None:
         os.symlink(node.hash, name, dir_fd=folder)

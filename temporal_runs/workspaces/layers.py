@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from temporal_runs.store.trees import Node
+from temporal_runs.workspaces.blobs import Owner
 
 DEEPEST = 32
 """Layers of a stack, after which the tree is made anew."""
@@ -23,13 +24,24 @@ DEEP = 16
 """Layers of a stack from which on a tree is made anew in the background."""
 
 
+Shown = tuple[bytes, Owner]
+"""The tree of a folder, and whose its files are."""
+
+
 class Layer(msgspec.Struct, frozen=True):
     """A layer and those it lies on, the topmost first."""
 
     number: int
     root: Node
     """What is seen from above it."""
+    owner: Owner
+    """Whose the files are."""
     below: tuple[int, ...]
+
+    @property
+    def shows(self) -> Shown:
+        """What whoever wants it asks for."""
+        return self.root.tree, self.owner
 
     @property
     def stack(self) -> tuple[int, ...]:
@@ -49,7 +61,7 @@ class Layers:
         self.deepest = min(DEEPEST, LONGEST // len(f"{folder}/1234567:"))
         self._lock = threading.Lock()
         self._layers = {layer.number: layer for layer in recorded(folder)}
-        self._by_tree = {self._layers[number].root.tree: self._layers[number] for number in sorted(self._layers)}
+        self._showing = {self._layers[number].shows: self._layers[number] for number in sorted(self._layers)}
         self._last = max((int(path.stem) for path in folder.iterdir()), default=0)
         self._held: dict[int, int] = {}
 
@@ -58,14 +70,15 @@ class Layers:
         return self._folder / str(number)
 
     @contextmanager
-    def hold(self, roots: Iterable[Node], *, flat: bool = False) -> Generator[Layer | None]:
-        """A layer that shows the first of these folders that any does; its stack stays until `with` ends.
+    def hold(self, roots: Iterable[Node], owner: Owner, *, flat: bool = False) -> Generator[Layer | None]:
+        """A layer that shows the first of these folders that any does, as this owner's; its stack stays until `with`
+        ends.
 
         A `flat` one lies on nothing.
         """
         with self._lock:
-            found = (self._by_tree[root.tree] for root in roots if root.tree in self._by_tree)
-            layer = next((layer for layer in found if not (flat and layer.below)), None)
+            found = (self._showing.get((root.tree, owner)) for root in roots)
+            layer = next((layer for layer in found if layer and not (flat and layer.below)), None)
             for number in layer.stack if layer else ():
                 self._held[number] = self._held.get(number, 0) + 1
         try:
@@ -91,22 +104,22 @@ class Layers:
             if number not in self._layers:
                 shutil.rmtree(self.path(number), ignore_errors=True)
 
-    def add(self, number: int, root: Node, below: Layer | None) -> None:
+    def add(self, number: int, root: Node, owner: Owner, below: Layer | None) -> None:
         """Makes a draft the layer that shows a folder from now on."""
-        layer = Layer(number, root, below.stack if below else ())
+        layer = Layer(number, root, owner, below.stack if below else ())
         record = self._record(number)
         draft = record.with_suffix(".new")
         draft.write_bytes(msgspec.json.encode(layer))
         draft.replace(record)
         with self._lock:
             self._layers[number] = layer
-            self._by_tree[root.tree] = layer
+            self._showing[layer.shows] = layer
 
     def deep(self) -> list[Layer]:
         """The layers that are to be made anew: the next ones would lie on them."""
         with self._lock:
             covered = {number for layer in self._layers.values() for number in layer.below}
-            tops = [layer for layer in self._by_tree.values() if layer.number not in covered]
+            tops = [layer for layer in self._showing.values() if layer.number not in covered]
             return [layer for layer in tops if len(layer.stack) > DEEP]
 
     def drop_oldest(self, in_use: Callable[[], Iterable[int]]) -> Path | None:
@@ -123,8 +136,8 @@ class Layers:
             oldest = min(free, key=lambda layer: used_at(self._record(layer.number)))
             self._record(oldest.number).unlink(missing_ok=True)
             del self._layers[oldest.number]
-            if self._by_tree.get(oldest.root.tree) is oldest:
-                del self._by_tree[oldest.root.tree]
+            if self._showing.get(oldest.shows) is oldest:
+                del self._showing[oldest.shows]
         return self.path(oldest.number)
 
     def strays(self) -> list[Path]:

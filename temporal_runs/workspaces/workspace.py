@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ from temporal_runs.store.history import History
 from temporal_runs.store.intake import Progress
 from temporal_runs.store.taking import Taking
 from temporal_runs.store.trees import Node
-from temporal_runs.workspaces.blobs import Copies, opened
+from temporal_runs.workspaces.blobs import Copies, Owner, key_of, opened
 from temporal_runs.workspaces.cache import Cache
 from temporal_runs.workspaces.disk import Disk, is_full
 from temporal_runs.workspaces.filling import Filling
@@ -45,6 +46,7 @@ class Workspace:
 
 class _Record(msgspec.Struct, frozen=True):
     kind: Kind
+    owner: Owner
     layers: tuple[int, ...]
     disk: int | None
     imports: dict[str, tuple[int, str]]
@@ -58,13 +60,12 @@ class _Record(msgspec.Struct, frozen=True):
 
 
 class Workspaces:
-    """The workspaces of one executor. `kind` is that of new ones; files belong to `owner`, a (uid, gid)."""
+    """The workspaces of one executor. `kind` is that of new ones."""
 
-    def __init__(self, folder: Path, cache: Cache, store: Store, owner: tuple[int, int], kind: Kind) -> None:
+    def __init__(self, folder: Path, cache: Cache, store: Store, kind: Kind) -> None:
         self._folder = folder
         self._cache = cache
         self._store = store
-        self._owner = owner
         self._kind: Kind = kind
         folder.mkdir(parents=True, exist_ok=True)
         self._trash = Trash(folder / TRASH)
@@ -74,12 +75,13 @@ class Workspaces:
         name: str,
         project: str,
         commit: str,
+        owner: Owner,
         progress: Progress,
         *,
         imports: Sequence[Import] = (),
         disk: int | None = None,
     ) -> Workspace:
-        """The files of a commit, with those of others; what is there already is kept as it is.
+        """The files of a commit, with those of others, as an owner's; what is there already is kept as it is.
 
         `disk` is how many bytes a command can write. Raises StoreError, and OSError for this machine's disk.
         """
@@ -90,7 +92,7 @@ class Workspaces:
             place.mkdir(mode=0o711)
             if disk:
                 Disk(place / IMAGE, place / DISK).make(disk)
-            record = self._filled(place, project, commit, progress, imports, disk)
+            record = self._filled(place, project, commit, owner, progress, imports, disk)
         overlay = self._overlay(place, record) if record.kind == "overlay" else None
         return Workspace(
             folder=overlay.upper if overlay else place / FILES,
@@ -110,7 +112,9 @@ class Workspaces:
                 Disk(place / IMAGE, place / DISK).mount()
             changed = place / (FILES if record.kind == "copy" else UPPER)
             remove_points(changed, record.points)
-            return taking.folder(changed, None) if record.kind == "copy" else taking.upper(changed, self._adopt)
+            if record.kind == "copy":
+                return taking.folder(changed, None)
+            return taking.upper(changed, partial(self._adopt, record.owner))
 
         return take
 
@@ -141,44 +145,48 @@ class Workspaces:
         place: Path,
         project: str,
         commit: str,
+        owner: Owner,
         progress: Progress,
         imports: Sequence[Import],
         disk: int | None,
     ) -> _Record:
         with ExitStack() as held:
             shown = {
-                one.at: (held.enter_context(self._cache.shown(one.project, one.commit, progress, flat=True)), one.path)
+                one.at: (
+                    held.enter_context(self._cache.shown(one.project, one.commit, owner, progress, flat=True)),
+                    one.path,
+                )
                 for one in imports
             }
             layers: tuple[int, ...] = ()
             if self._kind == "overlay":
                 for name in (UPPER, WORK):
                     (place / name).mkdir(parents=True)
-                    os.chown(place / name, *self._owner)
-                layers = held.enter_context(self._cache.shown(project, commit, progress)).stack
+                    os.chown(place / name, *owner)
+                layers = held.enter_context(self._cache.shown(project, commit, owner, progress)).stack
             else:
                 (place / FILES).mkdir(parents=True)
-                self._copy(place / FILES, project, commit, progress)
+                self._copy(place / FILES, project, commit, owner, progress)
             files = place / (UPPER if self._kind == "overlay" else FILES)
-            points = [path for at in shown for path in make_point(files, at, self._owner)]
+            points = [path for at in shown for path in make_point(files, at, owner)]
             mounted = {at: (layer.number, path) for at, (layer, path) in shown.items()}
-            return self._recorded(place, _Record(self._kind, layers, disk, mounted, points))
+            return self._recorded(place, _Record(self._kind, owner, layers, disk, mounted, points))
 
-    def _copy(self, folder: Path, project: str, commit: str, progress: Progress) -> None:
+    def _copy(self, folder: Path, project: str, commit: str, owner: Owner, progress: Progress) -> None:
         root = History(self._store.objects, project).load(commit).root
         with opened(folder) as descriptor:
-            Filling(self._store.objects, Copies(self._cache.blobs), self._owner, progress).whole(descriptor, root)
+            Filling(self._store.objects, Copies(self._cache.blobs), owner, progress).whole(descriptor, root)
 
-    def _adopt(self, folder: int, name: bytes, node: Node) -> None:
+    def _adopt(self, owner: Owner, folder: int, name: bytes, node: Node) -> None:
         """Makes a file that the command has changed one of the cache: the next workspace links to it."""
         with opened(name, folder) as file:
             for attribute in os.listxattr(file):
                 with suppress(OSError):  # some are the kernel's own
                     os.removexattr(file, attribute)
-            if self._owner != (os.getuid(), os.getgid()):
-                os.fchown(file, *self._owner)
+            if owner != (os.getuid(), os.getgid()):
+                os.fchown(file, *owner)
             os.fchmod(file, 0o755 if node.kind == "x" else 0o644)
-        self._cache.blobs.adopt(node, folder, name)
+        self._cache.blobs.adopt(key_of(node, owner), folder, name)
 
     def _record(self, place: Path) -> _Record | None:
         try:

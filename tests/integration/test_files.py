@@ -57,6 +57,17 @@ async def test_an_input_that_there_is_not_is_named(system: System):
         assert said in result.cause.message
 
 
+async def test_a_command_runs_as_the_user_that_its_spec_names_and_owns_its_files(system: System):
+    project = system.project({"a": "1", "d/b": "2"})
+    handle = await system.start("id -u; echo 2 >> a; touch d/c; ls -ln a", project=project, user=4711)
+    result = await handle.result()
+    assert (await system.console(handle)).split()[:4] == [b"4711", b"-rw-r--r--", b"1", b"4711"]
+    assert (result.results.added, result.results.changed) == (1, 1)
+    handle = await system.start("id -u; cat a; echo 3 >> a", project=project)
+    await handle.result()
+    assert await system.console(handle) == b"1000\n12\n"
+
+
 async def test_a_link_of_the_project_where_an_input_is_to_be_mounted_leads_nowhere(system: System):
     data = system.project({"a": "1\n"})
     project = f"{data}-linked"
@@ -146,7 +157,7 @@ async def test_the_next_run_on_the_executor_sees_what_the_last_one_left(system: 
 async def test_where_no_overlay_can_be_mounted_files_are_copied(
     server: WorkflowEnvironment, image: str, make_settings: Callable[..., Settings]
 ):
-    settings = make_settings(lease=20)
+    settings = make_settings(lease=20, task_queue="copies")
     executors = settings.home / "executors"
     executors.mkdir()
     # It takes no attributes, which an overlay's changes would need.

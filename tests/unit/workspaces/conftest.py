@@ -13,6 +13,7 @@ import pytest
 
 from temporal_runs.store import Landed, Store
 from temporal_runs.workspaces import Cache, Kind, Workspace, Workspaces
+from temporal_runs.workspaces.blobs import Owner
 
 PROJECT = "p"
 OWNER = (1234, 1235)
@@ -36,16 +37,16 @@ class Executor:
 
     def start(self) -> None:
         """As when its process starts again."""
-        self.cache = Cache(self.folder / "cache", self.store, OWNER, self.limit)
-        self.workspaces = Workspaces(self.folder / "workspaces", self.cache, self.store, OWNER, self.kind)
+        self.cache = Cache(self.folder / "cache", self.store, self.limit)
+        self.workspaces = Workspaces(self.folder / "workspaces", self.cache, self.store, self.kind)
 
     def push(self, folder: Path, base: str | None = None) -> str:
         """A version of what is in a folder."""
         pushed = self.store.push(PROJECT, folder, base=base, author="ann", message="pushed")
         return pushed.landed.commit
 
-    def make(self, name: str, commit: str, **more: Any) -> Workspace:
-        return self.workspaces.make(name, PROJECT, commit, lambda files, size: None, **more)
+    def make(self, name: str, commit: str, owner: Owner = OWNER, **more: Any) -> Workspace:
+        return self.workspaces.make(name, PROJECT, commit, owner, lambda files, size: None, **more)
 
     @contextmanager
     def at_work(self, name: str, commit: str, **more: Any) -> Generator[Path]:

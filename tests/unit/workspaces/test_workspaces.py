@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from temporal_runs.store import Changes, StoreCorrupt, StoreUnavailable
 from temporal_runs.store.trees import Node
-from temporal_runs.workspaces.blobs import Blobs
+from temporal_runs.workspaces.blobs import Blobs, key_of
 from temporal_runs.workspaces.cache import BOOT, Cache
 from temporal_runs.workspaces.layers import DEEP, DEEPEST
 from tests.unit.store.store_folders import build, contents, mtimes
@@ -54,6 +54,15 @@ def test_a_command_sees_its_commit(executor: Executor, first: str, tmp_path: Pat
             assert mtimes(folder) == mtimes(checked_out(executor, first, tmp_path / f"out-{name}"))
             owners = {(path.lstat().st_uid, path.lstat().st_gid) for path in (folder, *folder.rglob("*"))}
             assert owners == {OWNER}
+
+
+def test_each_user_has_files_of_its_own_from_one_cache(executor: Executor, first: str) -> None:
+    another = (4321, 4322)
+    landed = executor.run("r1", first, lambda folder: (folder / "made").write_text("1"))
+    for name, owner in (("r2", another), ("r3", OWNER), ("r4", another)):
+        with executor.at_work(name, landed.commit, owner=owner) as folder:
+            assert {(path.lstat().st_uid, path.lstat().st_gid) for path in (folder, *folder.rglob("*"))} == {owner}
+            assert (folder / "made").read_text() == "1"
 
 
 def test_what_it_changes_lands_and_the_next_one_sees_it(executor: Executor, first: str, tmp_path: Path) -> None:
@@ -257,7 +266,7 @@ class TestCache:
     def test_only_what_differs_from_an_ancestor_is_brought(self, executor: Executor, first: str) -> None:
         landed = executor.run("r1", first, lambda folder: (folder / "a.txt").write_text("2"))
         brought: list[tuple[int, int]] = []
-        executor.workspaces.make("r2", PROJECT, landed.commit, lambda *done: brought.append(done))
+        executor.workspaces.make("r2", PROJECT, landed.commit, OWNER, lambda *done: brought.append(done))
         assert brought[-1] == (1, 1)
         (layer,) = (path for path in (executor.folder / "cache/layers").iterdir() if path.name == "2")
         assert set(contents(layer)) == {b"a.txt"}
@@ -414,16 +423,21 @@ def test_a_store_that_is_gone_is_told_unless_the_cache_has_all(executor: Executo
         assert contents(seen)[b"a.txt"] == FILES[b"a.txt"]
 
 
-def test_a_blob_is_what_its_node_is(tmp_path: Path) -> None:
+def test_a_blob_is_what_its_node_is_and_whose(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path / "blobs")
     folder = os.open(tmp_path, os.O_RDONLY)
     (tmp_path / "a").write_text("1")
     node = Node("f", b"\1" * 32, 1, 5)
-    blobs.adopt(node, folder, b"a")
-    assert blobs.link(node, folder, b"b")
-    for other in (Node("x", b"\1" * 32, 1, 5), Node("f", b"\1" * 32, 1, 6), Node("f", b"\2" * 32, 1, 5)):
-        assert not blobs.link(other, folder, b"c")
-        assert not blobs.copy(other, folder, b"c")
+    blobs.adopt(key_of(node, OWNER), folder, b"a")
+    assert blobs.link(key_of(node, OWNER), folder, b"b")
+    for other, owner in (
+        (Node("x", b"\1" * 32, 1, 5), OWNER),
+        (Node("f", b"\1" * 32, 1, 6), OWNER),
+        (Node("f", b"\2" * 32, 1, 5), OWNER),
+        (node, (OWNER[0] + 1, OWNER[1])),
+    ):
+        assert not blobs.link(key_of(other, owner), folder, b"c")
+        assert not blobs.copy(key_of(other, owner), folder, b"c")
     os.close(folder)
     blobs.close()
 
@@ -431,4 +445,4 @@ def test_a_blob_is_what_its_node_is(tmp_path: Path) -> None:
 def test_a_cache_is_not_made_where_nothing_can_be_written(tmp_path: Path, executor: Executor) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="Not a directory"):
-        Cache(tmp_path / "file", executor.store, OWNER, 1)
+        Cache(tmp_path / "file", executor.store, 1)
