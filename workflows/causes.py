@@ -89,7 +89,8 @@ CAUSES: Final[dict[str, Row]] = {
     "store_corrupt": Row(
         "platform",
         "files do not match their hash",
-        "Restore the object that is named from a copy of the store, or push the files again.",
+        "Heal it with `temporal-runs files verify --repair`, where the files were pushed from, or on executors; "
+        "else restore the store from a backup.",
     ),
     "host_disk_full": Row(
         "platform",
