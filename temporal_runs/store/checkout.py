@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .contents import Contents, FileTarget, written
+from .descriptors import OPEN_FOLDER
 from .errors import InvalidFolder, StoreCorrupt
 from .intake import Progress
 from .model import Updated, shown
 from .objects import Objects
 from .packs import Packs
-from .scan import OPEN_FOLDER
 from .trees import MAX_DEPTH, Node, Tree, Trees
 
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

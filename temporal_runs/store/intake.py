@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .contents import PART, SMALL, ZERO_PART, is_hole, parts_of, read_part
+from .descriptors import OPEN_FILE
 from .errors import InvalidFolder, StoreError
 from .model import shown
 from .objects import Objects, digest
@@ -16,7 +17,6 @@ from .upload import NOWHERE, Upload
 Progress = Callable[[int, int], None]
 """Told files and bytes done so far; what it raises ends the work."""
 
-OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # nonblock: it may have become a fifo
 TRIES = 3
 
 SPECIAL = {

@@ -3,10 +3,10 @@
 import os
 from dataclasses import dataclass, field
 
+from .descriptors import OPEN_FOLDER
 from .errors import OverLimit
 from .ignore import Ignore
 from .model import shown
-from .scan import OPEN_FOLDER
 
 
 @dataclass(frozen=True)

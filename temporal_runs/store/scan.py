@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
+from .descriptors import OPEN_FOLDER
 from .errors import InvalidFolder
 from .ignore import Ignore, Unseen
 from .index import Frame, Index, Row, encoded, joined
 from .intake import Intake, unreadable
 from .trees import MAX_DEPTH, Node, Trees
 from .upload import Upload
-
-OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 row_of = attrgetter("st_mode", "st_size", "st_mtime_ns", "st_ctime_ns", "st_ino")
 

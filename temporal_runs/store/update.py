@@ -14,12 +14,13 @@ from pathlib import Path
 
 from .checkout import NEW_FILE
 from .contents import Contents, FileTarget, content_name, written
+from .descriptors import OPEN_FOLDER
 from .errors import InvalidFolder, LocalChanges
 from .intake import Progress
 from .model import Updated, shown
 from .objects import Objects
 from .packs import Packs
-from .scan import OPEN_FOLDER, open_folder
+from .scan import open_folder
 from .trees import Node, Trees
 
 NAMED = 5

@@ -10,9 +10,9 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .descriptors import OPEN_FOLDER
 from .ignore import Ignore, Unseen
 from .intake import Intake, unreadable
-from .scan import OPEN_FOLDER
 from .trees import MAX_DEPTH, Node, Tree, Trees
 from .upload import Upload
 

@@ -4,15 +4,16 @@ Contents can be written again from any file that has them. A folder's tree canno
 """
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .contents import PART, Contents, blob_key, part_names, read_part
+from .descriptors import opened
 from .errors import StoreCorrupt
 from .history import History
-from .intake import OPEN_FILE, Progress
+from .intake import Progress
 from .model import shown
 from .objects import Objects, digest
 from .packs import Packs, pack_key
@@ -177,13 +178,3 @@ class Verification:
 def spot(node: Node) -> bytes:
     """Where something is that is in a pack: a content may be in several, and only one of them be damaged."""
     return node.pack + node.offset.to_bytes(8)
-
-
-@contextmanager
-def opened(file: Path) -> Generator[int]:
-    """A descriptor to read from. A link is refused."""
-    descriptor = os.open(file, OPEN_FILE)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

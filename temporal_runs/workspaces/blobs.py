@@ -6,14 +6,12 @@ A file in it is never written to again. It can be linked to by 65,000 names on e
 import errno
 import os
 import secrets
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from temporal_runs.store.descriptors import opened
 from temporal_runs.store.trees import Node
-
-LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
 
 Owner = tuple[int, int]
 """A user and a group."""
@@ -111,16 +109,6 @@ def key_of(node: Node, owner: Owner) -> str:
     """Where the file of a node is: names share owner, mode and time, so these are part of what it is."""
     name = node.hash.hex()
     return f"{name[:2]}/{name[2:]}{node.kind}{node.mtime_ns:x}.{owner[0]}.{owner[1]}"
-
-
-@contextmanager
-def opened(name: bytes | Path, folder: int | None = None, flags: int = LOOK) -> Generator[int]:
-    """A descriptor of a file or folder, below an open folder if one is given; a link is refused."""
-    descriptor = os.open(name, flags, dir_fd=folder)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def copied(source: int, folder: int, name: bytes) -> None:

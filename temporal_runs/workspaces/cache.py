@@ -11,11 +11,12 @@ from itertools import islice
 from pathlib import Path
 
 from temporal_runs.store import Store
+from temporal_runs.store.descriptors import opened
 from temporal_runs.store.history import History
 from temporal_runs.store.intake import Progress
 from temporal_runs.store.local import sync_filesystem
 from temporal_runs.store.trees import Node
-from temporal_runs.workspaces.blobs import Blobs, Links, Owner, opened
+from temporal_runs.workspaces.blobs import Blobs, Links, Owner
 from temporal_runs.workspaces.filling import Filling
 from temporal_runs.workspaces.layers import Layer, Layers
 from temporal_runs.workspaces.trash import Trash

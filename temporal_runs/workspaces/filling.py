@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from temporal_runs.store.contents import PART, Contents, FileTarget, written
+from temporal_runs.store.descriptors import OPEN_FOLDER
 from temporal_runs.store.errors import StoreCorrupt
 from temporal_runs.store.intake import Progress
 from temporal_runs.store.objects import Objects
 from temporal_runs.store.packs import Packs
-from temporal_runs.store.scan import OPEN_FOLDER
 from temporal_runs.store.trees import MAX_DEPTH, Node, Tree, Trees
 from temporal_runs.workspaces.blobs import Owner, key_of
 

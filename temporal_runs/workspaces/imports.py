@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from temporal_runs.store import InvalidFolder
-from temporal_runs.store.scan import OPEN_FOLDER
-from temporal_runs.workspaces.blobs import opened
+from temporal_runs.store.descriptors import OPEN_FOLDER, opened
 
 FOLDER = "imports"
 

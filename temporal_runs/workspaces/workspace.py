@@ -14,11 +14,12 @@ from typing import Literal
 import msgspec
 
 from temporal_runs.store import Store
+from temporal_runs.store.descriptors import opened
 from temporal_runs.store.history import History
 from temporal_runs.store.intake import Progress
 from temporal_runs.store.taking import Taking
 from temporal_runs.store.trees import Node
-from temporal_runs.workspaces.blobs import Copies, Owner, key_of, opened
+from temporal_runs.workspaces.blobs import Copies, Owner, key_of
 from temporal_runs.workspaces.cache import Cache
 from temporal_runs.workspaces.disk import Disk, is_full
 from temporal_runs.workspaces.filling import Filling
