@@ -29,7 +29,10 @@ CONTRACT_VARIABLES = ("RUN_", "DOMINO_")
 
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 ImageReference = Annotated[str, StringConstraints(pattern=IMAGE_PATTERN, max_length=255)]
-Revision = Annotated[str, StringConstraints(pattern=r"^(latest|[0-9a-f]{8,64})$")]
+Revision = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$", max_length=200)
+]
+"""`latest`, a branch, a commit, or the beginning of one of at least eight characters."""
 Seconds = Annotated[float, Field(gt=0, le=366 * 24 * 3600)]
 Text = Annotated[str, StringConstraints(max_length=200)]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]

@@ -87,7 +87,7 @@ async def test_a_folder_of_the_machine_is_mounted_where_the_tier_has_it(system: 
         "cat /datasets/genomes/human; touch /datasets/genomes/x", tier="boxed", mounts=["genomes"]
     )
     assert (await failed(handle)).cause.code == "exit_code"
-    assert (await system.console(handle)).startswith(b"ACGT\n")
+    assert b"ACGT\n" in await system.console(handle)
     result = await failed(await system.start("true", tier="tiny", mounts=["genomes"]))
     assert (result.cause.code, "it has none" in result.cause.message) == ("invalid_spec", True)
 
@@ -143,7 +143,11 @@ async def test_results_on_a_branch_leave_main_alone(system: System):
     assert result.results.branch == f"runs/{handle.id}"
     assert "made" not in system.files(project)
     assert system.files(project, result.output_commit)["made"] == b"made\n"
-    assert system.store.resolve(project, f"runs/{handle.id}") == result.output_commit
+    following = await system.start("cat made", project=project, revision=f"runs/{handle.id}")
+    assert (await following.result()).input_commit == result.output_commit
+    assert await system.console(following) == b"made\n"
+    unknown = await failed(await system.start("true", project=project, revision="runs/another"))
+    assert unknown.cause.code == "invalid_spec"
 
 
 async def test_the_next_run_on_the_executor_sees_what_the_last_one_left(system: System):

@@ -47,7 +47,7 @@ def test_images_as_docker_names_them(image: str):
         ({"env": {"1A": "x"}}, "env", "pattern"),
         ({"env": {"A": 1}}, "env.A", "string"),
         ({"secrets": {"A": "../../etc/passwd"}}, "secrets.A", "pattern"),
-        ({"revision": "main"}, "revision", "main"),
+        ({"revision": "../main"}, "revision", "../main"),
         ({"on_executor_lost": "ignore"}, "on_executor_lost", "error"),
     ],
 )
