@@ -21,6 +21,8 @@ MAX_DEPTH = 256
 """Folders within folders. Each level holds a descriptor and some stack while it is walked."""
 LONGEST_LINK = 4096
 NAME_BYTES = 32
+COMPARED = 2
+"""Trees that are kept whatever their size: mostly one is held against another."""
 HELD = 512 * 1024
 """Bytes of encoded trees whose decoded form is kept in memory."""
 
@@ -126,7 +128,7 @@ class Trees:
         held = self._held.get(folder.tree)
         if held is None:
             held = self._held[folder.tree] = (folder.size, self._read(folder))
-            while len(self._held) > 1 and sum(size for size, _ in self._held.values()) > HELD:
+            while len(self._held) > COMPARED and sum(size for size, _ in self._held.values()) > HELD:
                 self._held.popitem(last=False)
         self._held.move_to_end(folder.tree)
         return held[1]
