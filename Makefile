@@ -16,9 +16,11 @@ down: ## end what `make run` left up
 	@scripts/down
 
 test: setup ## unit tests, integration tests, quick faults
+	@scripts/test-tools
 	@.venv/bin/python -m pytest -m "not long"
 
 faults: setup ## the long faults
+	@scripts/test-tools
 	@.venv/bin/python -m pytest tests/faults -m long
 
 lint: setup ## ruff and pyright

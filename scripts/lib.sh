@@ -22,3 +22,11 @@ install_packages() {
             as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
     } >/tmp/temporal-runs-apt.log 2>&1 || stop "apt-get failed, see /tmp/temporal-runs-apt.log; then $advice"
 }
+
+# Downloads a Debian package into the current folder; nothing is installed.
+download_package() {
+    local log=/tmp/temporal-runs-apt.log
+    apt-get download -q "$1" >"$log" 2>&1 ||
+        { as_root apt-get update -q >>"$log" 2>&1 && apt-get download -q "$1" >>"$log" 2>&1; } ||
+        stop "Debian's $1 cannot be had, see $log: is the package archive reachable?"
+}

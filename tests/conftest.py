@@ -76,7 +76,7 @@ def image() -> str:
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
             busybox = shutil.which("busybox")
-            assert busybox, "tests need Debian's busybox-static: scripts/setup installs it"
+            assert busybox, "tests need Debian's busybox-static: scripts/test-tools installs it"
             tar.add(busybox, "bin/busybox")
             for name in APPLETS.split():
                 link = tarfile.TarInfo(f"bin/{name}")

@@ -1,8 +1,8 @@
 """A real registry, which can be taken down."""
 
-import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,9 +15,8 @@ class Registry:
     """Debian's docker-registry, with a storage of its own that outlives its process."""
 
     def __init__(self, folder: Path) -> None:
-        program = shutil.which("docker-registry")
-        assert program, "tests need Debian's docker-registry"
-        self._program = program
+        self._program = Path(sys.executable).parent / "docker-registry"
+        assert self._program.exists(), "tests need Debian's docker-registry: scripts/test-tools unpacks it"
         self.address = f"127.0.0.1:{free_port()}"
         self._log = folder / "log"
         self._config = folder / "config.yml"
