@@ -30,10 +30,12 @@ class Abandoned(Exception):
 
 
 class Attendance:
-    """One attempt of an activity at work: its holding, and its progress as heartbeats show it."""
+    """One attempt of an activity at work: its progress as heartbeats show it, and the holding of the Run it is for."""
 
-    def __init__(self, holding: Holding) -> None:
-        self.holding = holding
+    holding: Holding
+    """where it is for one Run"""
+
+    def __init__(self) -> None:
         self.progress: dict[str, Any] = {}
         self._abandoned = threading.Event()
 
@@ -66,8 +68,18 @@ class Attendants:
 
     @contextlib.asynccontextmanager
     async def attend(self, assignment: Assignment) -> AsyncIterator[Attendance]:
-        """Surrounds an activity's work; what it raises becomes a fault of the table."""
-        key = (assignment.lease.token, activity.info().activity_type)
+        """Surrounds an activity's work for one Run, whose lease it confirms."""
+        async with self.at_work(assignment.lease.token) as attendance:
+            try:
+                attendance.holding = self._leases.confirm(assignment)
+            except KeyError:
+                raise fault("executor_lost", "came back and knows nothing of this Run", final=True) from None
+            yield attendance
+
+    @contextlib.asynccontextmanager
+    async def at_work(self, on: str) -> AsyncIterator[Attendance]:
+        """Surrounds an activity's work on something; what it raises becomes a fault of the table."""
+        key = (on, activity.info().activity_type)
         me = asyncio.current_task()
         assert me
         older = self._at_work.get(key)
@@ -75,11 +87,7 @@ class Attendants:
         if older:
             older.cancel()
             await asyncio.wait({older})
-        try:
-            holding = self._leases.confirm(assignment)
-        except KeyError:
-            raise fault("executor_lost", "came back and knows nothing of this Run", final=True) from None
-        attendance = Attendance(holding)
+        attendance = Attendance()
         beating = asyncio.create_task(_heartbeat(attendance))
         try:
             with faults(self._host):

@@ -9,7 +9,7 @@ from temporalio import activity
 from temporal_runs.activities.faults import fault, faults
 from temporal_runs.spec import RunSpec
 from temporal_runs.status import RunResult
-from temporal_runs.steps import Inputs, PinnedInput, Submission, Tier
+from temporal_runs.steps import Inputs, PinnedInput, Submission, Ticket, Tier
 from temporal_runs.store import Store
 
 
@@ -43,6 +43,19 @@ class Queueing:
         for one in imports:
             self._store.require_folder(one.project, one.commit, one.path)
         return Inputs(spec=spec, commit=self._store.resolve(spec.project, spec.revision), tier=tier, imports=imports)
+
+    @activity.defn(name="join_build")
+    async def join_build(self, ticket: Ticket) -> None:
+        """Has a Run wait for the one build of its environment, which begins where there is none yet."""
+        await activity.client().start_workflow(
+            "Build",
+            ticket.plan,
+            id=ticket.plan.workflow_id,
+            task_queue=activity.info().task_queue,
+            start_signal="join",
+            start_signal_args=[ticket.assignment],
+            static_summary=f"image {ticket.plan.reference}",
+        )
 
     @activity.defn(name="record")
     async def record(self, result: RunResult) -> None:

@@ -25,7 +25,7 @@ SIDE_EFFECT_FREE = (
 
 
 class RunsPlugin(SimplePlugin):
-    """What a dispatcher is made of: the workflow `Run`, its queueing activities, data converter and sandbox settings.
+    """What a dispatcher is made of: the workflows `Run` and `Build`, queueing activities, data converter, sandbox settings.
 
     On a client it sets the data converter. On a worker it adds the workflow; with a `store` it adds the queueing
     activities too, so that the worker takes Runs in by itself (`tiers`: those a spec may name). On a replayer it
@@ -35,14 +35,15 @@ class RunsPlugin(SimplePlugin):
     def __init__(self, store: Store | None = None, tiers: Mapping[str, Tier] | None = None) -> None:
         from temporal_runs.activities.queueing import Queueing
         from temporal_runs.settings import DEFAULT_TIERS
+        from temporal_runs.workflows.build import Build
         from temporal_runs.workflows.run import Run
 
         queueing = Queueing(store, tiers or {tier.name: tier for tier in DEFAULT_TIERS}) if store else None
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - the SDK's own signature is loose
             "temporal-runs.RunsPlugin",
             data_converter=_with_pydantic,
-            workflows=_once(Run),
-            activities=_once(queueing.queue, queueing.record) if queueing else None,
+            workflows=_once(Run, Build),
+            activities=_once(queueing.queue, queueing.join_build, queueing.record) if queueing else None,
             workflow_runner=_with_shared_modules,
         )
 

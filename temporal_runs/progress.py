@@ -11,6 +11,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from temporal_runs.asking import described
 from temporal_runs.spec import RunSpec
 from temporal_runs.status import Queue, RunStatus, State
 
@@ -20,6 +21,9 @@ HEARD_WITHIN = 150
 
 async def joined(client: Client, status: RunStatus, description: DescribeWorkflowExecutionResponse) -> RunStatus:
     """The status with its place in the queue, or with the progress of its phase. Raises RPCError."""
+    if status.build:
+        # The build that it waits for is the phase under way, for all who wait.
+        description = await described(client, status.build)
     pending = [activity for activity in description.pending_activities if activity.HasField("heartbeat_details")]
     if pending:
         progress: list[Any] = await pydantic_data_converter.decode(pending[0].heartbeat_details.payloads)

@@ -115,6 +115,8 @@ class RunFacts(Model):
     reason: str | None = None
     """why it waits, or what it does now"""
     executor: str | None = None
+    build: str | None = None
+    """the workflow that builds its image, while it waits for that"""
     input_commit: str | None = None
     output_commit: str | None = None
     image: str | None = None

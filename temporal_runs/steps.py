@@ -1,7 +1,7 @@
 """What passes from one phase of a Run to the next: inputs → lease → workspace → image → exit → results."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -121,11 +121,61 @@ class Image(Model):
     name: str
 
 
+class BuildPlan(Model):
+    """The build of an image. Environments that are made of the same have the same plan, wherever they are built."""
+
+    key: str
+    """hash of all that decides what the image holds"""
+    reference: str
+    """the tag of the image, in the registry where there is one"""
+    shared: bool
+    """whether there is a registry, which brings it to all executors; else one builds for itself alone"""
+    executor: str
+    """who made the plan"""
+
+    @property
+    def workflow_id(self) -> str:
+        """The build's workflow: one in the fleet, or one an executor."""
+        return f"build.{self.key}" if self.shared else f"build.{self.key}.{self.executor}"
+
+
 class ImageSearch(Model):
     """Where the image of a Run is: `image` when it is on the machine, else what has to be done to get it."""
 
     image: Image | None = None
     missing: Literal["build", "pull"] | None = None
+    reference: str | None = None
+    """what is to be pulled, pinned where that is known"""
+    plan: BuildPlan | None = None
+    """what is to be built"""
+
+
+class Ticket(Model):
+    """A Run that joins a build."""
+
+    plan: BuildPlan
+    assignment: Assignment
+
+
+class BuildFault(Model):
+    """Why a build failed: what the cause of all Runs that waited for it says."""
+
+    code: str
+    message: str
+    evidence: dict[str, Any]
+
+
+class Built(Model):
+    """A build's answer to an attempt that waited: one of the four."""
+
+    attempt: int = 0
+    image: Image | None = None
+    """it is on the attempt's own machine"""
+    reference: str | None = None
+    """it is in the registry"""
+    fault: BuildFault | None = None
+    lost: str | None = None
+    """the attempt's executor was lost while it built"""
 
 
 class Prepared(Model):

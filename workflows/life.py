@@ -22,6 +22,7 @@ class Life:
         self.given_spec: dict[str, Any] | None = None
         self.reason: str | None = "is being checked"
         self.executor: str | None = None
+        self.build: str | None = None
         self.input_commit: str | None = None
         self.output_commit: str | None = None
         self.image: str | None = None
@@ -100,6 +101,7 @@ class Life:
             "attempt": self.attempt.number,
             "reason": self.reason,
             "executor": self.executor,
+            "build": self.build,
             "input_commit": self.input_commit,
             "output_commit": self.output_commit,
             "image": self.image,

@@ -6,15 +6,17 @@ The one rule guarded here: whatever goes wrong comes out as one of three excepti
 
 import asyncio
 from datetime import timedelta
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError, TimeoutError, TimeoutType
+from temporalio.exceptions import ActivityError, FailureError
 
-from temporal_runs.status import Cause, RunResult
+from temporal_runs.status import RunResult
 from temporal_runs.steps import (
     Assignment,
+    BuildPlan,
+    Built,
     Completion,
     Exit,
     Finished,
@@ -25,23 +27,28 @@ from temporal_runs.steps import (
     Prepared,
     Request,
     Submission,
+    Ticket,
 )
 from temporal_runs.workflows.causes import cause
+from temporal_runs.workflows.executors import (
+    HEARTBEAT,
+    PATIENT,
+    ExecutorLost,
+    Fault,
+    Options,
+    asked_twice,
+    meaning,
+    patience,
+)
 from temporal_runs.workflows.life import Life
 
 Result = TypeVar("Result")
 
-HEARTBEAT = timedelta(seconds=10)
-A_LONG_TIME = timedelta(days=366)
 SOON = timedelta(seconds=30)
 """for what takes milliseconds when all is well"""
 
-PATIENT = RetryPolicy(
-    initial_interval=timedelta(seconds=1),
-    maximum_interval=timedelta(seconds=10),
-    maximum_attempts=9,
-)
-"""A platform fault is retried for about a minute (design, section 4)."""
+JOIN_AGAIN = timedelta(minutes=2)
+"""After which a Run that waits for a build sees to it that there is one: somebody may have terminated it."""
 
 UNTIL_THE_END = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10))
 """For the command: its executor may restart any number of times while it runs, and decides itself what is final."""
@@ -51,42 +58,13 @@ class StopReceived(Exception):
     """The phase was ended by a stop, or did not begin because of one."""
 
 
-class Fault(Exception):
-    """The phase failed for good."""
-
-    def __init__(self, cause: Cause) -> None:
-        super().__init__(cause.message)
-        self.cause = cause
-
-
-class ExecutorLost(Exception):
-    """The executor was silent for as long as its lease, or says itself that the lease is lost.
-
-    `began`: it may have taken the phase before.
-    """
-
-    def __init__(self, began: bool, message: str = "did not answer in time") -> None:
-        super().__init__(message)
-        self.began = began
-        self.message = message
-
-
-class _Options(TypedDict, total=False):
-    task_queue: str
-    start_to_close_timeout: timedelta
-    schedule_to_close_timeout: timedelta | None
-    schedule_to_start_timeout: timedelta
-    heartbeat_timeout: timedelta
-    retry_policy: RetryPolicy
-    priority: Priority
-
-
 class Phases:
     """The activities of one Run."""
 
     def __init__(self, life: Life) -> None:
         self._life = life
         self._stoppable: asyncio.Task[Any] | None = None
+        self._built: dict[int, Built] = {}
 
     def stop(self) -> None:
         """Cancels the phase that is under way, if it can be stopped."""
@@ -113,10 +91,35 @@ class Phases:
         return await self._ask_executor("prepare", assignment, assignment, Prepared, PATIENT)
 
     async def build(self, assignment: Assignment) -> Image:
+        """Builds for this Run alone: what Runs did before builds were shared, and their histories tell."""
         return await self._ask_executor("build", assignment, assignment, Image, PATIENT)
 
-    async def pull(self, assignment: Assignment) -> Image:
-        return await self._ask_executor("pull", assignment, assignment, Image, PATIENT)
+    async def share_build(self, plan: BuildPlan, assignment: Assignment) -> Built:
+        """Waits for the one build of an environment, which all Runs that need it share; raises what it ended with."""
+        self._life.build = plan.workflow_id
+        try:
+            while (built := self._built.get(assignment.attempt.number)) is None:
+                ticket = Ticket(plan=plan, assignment=assignment)
+                await self._ask("join_build", ticket, type(None), start_to_close_timeout=SOON, retry_policy=PATIENT)
+                await self._answered(assignment.attempt.number)
+        except StopReceived:
+            await self._leave(plan, assignment)
+            raise
+        finally:
+            self._life.build = None
+        if built.fault:
+            raise Fault(cause(built.fault.code, self._life.state, built.fault.message, built.fault.evidence))
+        if built.lost:
+            raise ExecutorLost(began=False, message=built.lost)
+        return built
+
+    def take(self, built: Built) -> None:
+        """The answer of a build, for the attempt that waits for it."""
+        self._built[built.attempt] = built
+
+    async def pull(self, assignment: Assignment, reference: str | None) -> Image:
+        """Fetches the Run's image: the one of a reference, where what it means is known already."""
+        return await self._ask_executor("pull", (assignment, reference), assignment, Image, PATIENT)
 
     async def run(self, order: Order) -> Exit:
         return await self._ask_executor("run", order, order.assignment, Exit, UNTIL_THE_END)
@@ -159,6 +162,28 @@ class Phases:
             # A local activity's own failure comes as it is, not in an ActivityError.
             workflow.logger.warning("the final status was not stored: %s", error)
 
+    async def _answered(self, attempt: int) -> None:
+        """Waits for a build's answer, for a while."""
+        if self._life.stop:
+            raise StopReceived
+        waiting = asyncio.ensure_future(workflow.wait_condition(lambda: attempt in self._built, timeout=JOIN_AGAIN))
+        self._stoppable = waiting
+        try:
+            await waiting
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            raise StopReceived from None
+        finally:
+            self._stoppable = None
+
+    async def _leave(self, plan: BuildPlan, assignment: Assignment) -> None:
+        build = workflow.get_external_workflow_handle(plan.workflow_id)
+        try:
+            await build.signal("leave", assignment.attempt)
+        except FailureError as gone:
+            workflow.logger.info("no build to leave: %s", gone)
+
     async def _ask_executor(
         self,
         name: str,
@@ -169,24 +194,8 @@ class Phases:
         *,
         stoppable: bool = True,
     ) -> Any:
-        lease = assignment.lease
-        options = _Options(
-            task_queue=lease.task_queue,
-            # Half the lease, asked twice: a server that was down itself lets its timers run out as it comes back,
-            # before any executor can have asked it for work.
-            schedule_to_start_timeout=timedelta(seconds=lease.seconds / 2),
-            start_to_close_timeout=A_LONG_TIME,
-            heartbeat_timeout=HEARTBEAT,
-            retry_policy=retry_policy,
-        )
-        try:
-            return await self._ask(name, argument, result_type, stoppable=stoppable, **options)
-        except ExecutorLost as silent:
-            began = silent.began
-        try:
-            return await self._ask(name, argument, result_type, stoppable=stoppable, **options)
-        except ExecutorLost as lost:
-            raise ExecutorLost(began or lost.began, lost.message) from None
+        options = patience(assignment.lease, retry_policy)
+        return await asked_twice(lambda: self._ask(name, argument, result_type, stoppable=stoppable, **options))
 
     async def _ask(
         self,
@@ -195,14 +204,14 @@ class Phases:
         result_type: type[Result],
         *,
         stoppable: bool = True,
-        **options: Unpack[_Options],
+        **options: Unpack[Options],
     ) -> Result:
         if stoppable and self._life.stop:
             raise StopReceived
         self._life.publish()
         activity = workflow.start_activity(
             name,
-            argument,
+            args=argument if isinstance(argument, tuple) else [argument],
             activity_id=self._life.attempt.activity_id(name),
             result_type=result_type,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -214,24 +223,6 @@ class Phases:
         except ActivityError as error:
             if stoppable and self._life.stop:
                 raise StopReceived from None
-            raise self._meaning(error) from None
+            raise meaning(error, self._life.state) from None
         finally:
             self._stoppable = None
-
-    def _meaning(self, error: ActivityError) -> Fault | ExecutorLost:
-        stage = self._life.state
-        match error.cause:
-            case TimeoutError() if error.activity_type == "acknowledge":
-                return Fault(cause("queue_limit", stage, "no machine of its tier came free within its queue_limit"))
-            case TimeoutError(type=TimeoutType.SCHEDULE_TO_START) as timeout:
-                taken_before = timeout.cause is not None or bool(timeout.last_heartbeat_details)
-                return ExecutorLost(began=taken_before)
-            case TimeoutError():
-                return ExecutorLost(began=True)
-            case ApplicationError(type="executor_lost") as lost:
-                return ExecutorLost(began=True, message=lost.message)
-            case ApplicationError() as failure:
-                evidence: dict[str, Any] = failure.details[0] if failure.details else {}
-                return Fault(cause(failure.type or "internal", stage, failure.message, evidence))
-            case unknown:
-                return Fault(cause("internal", stage, f"{error.activity_type}: {unknown}"))

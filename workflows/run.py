@@ -14,6 +14,8 @@ from temporal_runs.spec import InvalidSpec, RunSpec, check_id
 from temporal_runs.status import Cause, RunResult, RunStatus, State, Stop
 from temporal_runs.steps import (
     Assignment,
+    BuildPlan,
+    Built,
     Completion,
     Exit,
     Image,
@@ -26,8 +28,9 @@ from temporal_runs.steps import (
     Workspace,
 )
 from temporal_runs.workflows.causes import cause, judge
+from temporal_runs.workflows.executors import ExecutorLost, Fault
 from temporal_runs.workflows.life import Life
-from temporal_runs.workflows.phases import ExecutorLost, Fault, Phases, StopReceived
+from temporal_runs.workflows.phases import Phases, StopReceived
 
 
 @workflow.defn(name="Run")
@@ -115,13 +118,23 @@ class Run:
         if search.image:
             image = search.image
         elif search.missing == "build":
-            self.enter_unless_stopped(State.BUILDING, "the environment's image is built")
-            image = await self.phases.build(assignment)
+            image = await self.build(assignment, search.plan)
         else:
-            self.enter_unless_stopped(State.PULLING, "the image is fetched from its registry")
-            image = await self.phases.pull(assignment)
+            image = await self.pull(assignment, search.reference)
         self.life.image = image.name
         return image
+
+    async def build(self, assignment: Assignment, plan: BuildPlan | None) -> Image:
+        """Building: one build for all Runs in the fleet that need it."""
+        self.enter_unless_stopped(State.BUILDING, "the environment's image is built")
+        if plan is None:
+            return await self.phases.build(assignment)
+        built = await self.phases.share_build(plan, assignment)
+        return built.image or await self.pull(assignment, built.reference)
+
+    async def pull(self, assignment: Assignment, reference: str | None) -> Image:
+        self.enter_unless_stopped(State.PULLING, "the image is fetched from its registry")
+        return await self.phases.pull(assignment, reference)
 
     async def execute(self, assignment: Assignment, workspace: Workspace, image: Image) -> Exit:
         """Running: the command executes, until it ends by itself, by its time limit or by a stop."""
@@ -216,6 +229,11 @@ class Run:
             self.phases.stop()
         elif not stop.commit_results:
             self.life.stop = self.life.stop.model_copy(update={"commit_results": False})
+
+    @workflow.signal
+    def built(self, answer: Built) -> None:
+        """What became of the build that this Run has joined."""
+        self.phases.take(answer)
 
     @workflow.query
     def status(self) -> RunStatus:

@@ -1,7 +1,9 @@
 """Docker engine access. Knows nothing of Temporal or of Runs."""
 
+from .builds import Build, ContextFile
 from .console import Console
 from .containers import ContainerSpec, ContainerState
+from .dockerfile import Dockerfile
 from .engine import Engine
 from .errors import (
     BuildFailed,
@@ -17,11 +19,14 @@ from .evidence import KillEvent, Sample
 from .images import ImageInfo, Progress
 
 __all__ = [
+    "Build",
     "BuildFailed",
     "Console",
     "ContainerMissing",
     "ContainerSpec",
     "ContainerState",
+    "ContextFile",
+    "Dockerfile",
     "Engine",
     "EngineError",
     "EngineUnavailable",

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import docker
 import docker.errors
@@ -80,7 +80,7 @@ class Connection:
         *arguments: str,
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: IO[bytes] | None = None,
         timeout: float | None = None,
     ) -> requests.Response:
         """An answer that comes in pieces, on a connection of its own; the caller closes it. No timeout by default."""

@@ -1,18 +1,25 @@
-"""Builds: a base image with Dockerfile lines on top, by the engine's classic builder. Who is to blame is told here."""
+"""Builds: an image is made of a Dockerfile and its context, by the classic builder. Who is to blame is told here."""
 
 import io
 import json
 import re
 import tarfile
+import tempfile
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from typing import Any
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import IO, Any, Literal
 
-from ._connection import Connection, Refused, says_disk_full
+from ._connection import CHUNK, Connection, Refused, says_disk_full
 from ._registry import registry_error
+from .dockerfile import Dockerfile, Instruction
 from .errors import BuildFailed, EngineError, EngineUnavailable, HostDiskFull, RegistryUnavailable
 from .images import ImageInfo, Images, Progress, Report
+
+DOCKERFILE = ".temporal-runs/Dockerfile"
+"""Where it is in the context, out of the way of the caller's own files."""
 
 OUTPUT_LINES = 20
 LINE_LENGTH = 2000
@@ -22,10 +29,37 @@ _STEP = re.compile(r"Step (\d+)/\d+ : (.*)")
 _ENGINE_SPEAKS = re.compile(r" ---> |Removing intermediate container [0-9a-f]{12}\s*$")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 """The builder paints what goes to stderr red."""
-
 _NETWORK = ("dial tcp", "no such host", "connection refused", "connection reset", "i/o timeout", "tls handshake")
 _ENGINE = ("context canceled", "cannot allocate memory", "failed to create endpoint", "input/output error")
 """Said of the machine's own trouble, where no exit status is the instruction's."""
+
+
+@dataclass(frozen=True)
+class ContextFile:
+    """A file, folder or link of a build's context; `path` in bytes, below the context. Owned by root in the image."""
+
+    path: bytes
+    kind: Literal["file", "folder", "link"]
+    executable: bool = False
+    size: int = 0
+    link: bytes = b""
+    content: Iterable[bytes] = ()
+
+    @classmethod
+    def of(cls, path: str, text: str) -> "ContextFile":
+        """A file that holds a text."""
+        data = text.encode()
+        return cls(path.encode(), "file", size=len(data), content=[data])
+
+
+@dataclass(frozen=True)
+class Build:
+    """What an image is made of. `bases`: for each base of the Dockerfile, the id of an image on the machine."""
+
+    dockerfile: Dockerfile
+    bases: Mapping[str, str]
+    context: Iterable[ContextFile] = ()
+    args: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Builds:
@@ -35,31 +69,38 @@ class Builds:
         self._connection = connection
         self._images = images
 
-    def build(self, base: str, instructions: Sequence[str], tag: str, progress: Report) -> ImageInfo:
-        """Builds `FROM base` with Dockerfile lines on top; the context holds nothing but these, and no credentials.
+    def build(self, build: Build, tag: str, progress: Report) -> ImageInfo:
+        """Builds an image; the context holds no credentials. What an instruction has made before is taken from the
+        engine's cache.
 
-        Raises BuildFailed for an instruction of the caller's, and whatever `pull` raises for the base.
+        Raises BuildFailed for an instruction of the caller's, RegistryUnavailable, HostDiskFull.
         """
-        found = self._images.find_image(base) or self._images.pull(base, progress)
-        # By its id, so that the engine never pulls a base of its own accord.
-        dockerfile = "\n".join([f"FROM {found.id}", *instructions, ""])
-        build = _Build(base, instructions, progress)
-        try:
-            response = self._connection.stream(
-                "POST",
-                "/build",
-                params={"t": tag, "rm": True, "forcerm": True, "buildargs": json.dumps(self._proxies())},
-                headers={"Content-Type": "application/tar"},
-                body=_context(dockerfile),
-            )
-        except Refused as error:
-            raise build.refused(str(error)) from None
+        story = _Story(build.dockerfile, progress)
+        args = {**self._proxies(), **build.args}
+        with tempfile.TemporaryFile() as archive:
+            _write_archive(build, archive)
+            try:
+                response = self._connection.stream(
+                    "POST",
+                    "/build",
+                    params={
+                        "t": tag,
+                        "dockerfile": DOCKERFILE,
+                        "rm": True,
+                        "forcerm": True,
+                        "buildargs": json.dumps(args),
+                    },
+                    headers={"Content-Type": "application/tar"},
+                    body=archive,
+                )
+            except Refused as error:
+                raise story.refused(str(error)) from None
         with closing(self._connection.messages(response)) as messages:
             for message in messages:
-                build.read(message)
-        if build.image is None:
+                story.read(message)
+        if story.image is None:
             raise EngineUnavailable(f"the Docker engine ended the build of {tag} without a result: did it restart?")
-        built = self._images.find_image(build.image)
+        built = self._images.find_image(story.image)
         if built is None:
             raise EngineError(f"{tag} was built and is not there: was it removed meanwhile?")
         return built
@@ -69,16 +110,14 @@ class Builds:
         return self._connection.api._proxy_configs.get_environment()
 
 
-class _Build:
+class _Story:
     """One build, as its messages tell it. Output comes in pieces that know nothing of lines."""
 
-    def __init__(self, base: str, instructions: Sequence[str], progress: Report) -> None:
+    def __init__(self, dockerfile: Dockerfile, progress: Report) -> None:
         self.image: str | None = None
-        self._base = base
-        self._instructions = instructions
+        self._instructions = dockerfile.instructions
         self._progress = progress
         self._steps = 0
-        self._instruction = ""
         self._output: deque[str] = deque(maxlen=OUTPUT_LINES)
         self._rest = ""
 
@@ -101,19 +140,17 @@ class _Build:
     def refused(self, said: str) -> EngineError:
         """The error for a build that the engine did not begin: a Dockerfile that it cannot parse, mostly."""
         if found := re.search(r"parse error (?:on )?line (\d+)", said, re.IGNORECASE):
-            step = self._step_at(int(found[1]))
-        elif found := re.search(r"failed to parse Dockerfile: (\w*)", said):
-            step = self._step_of(found[1])
-        elif says_disk_full(said):
+            return self._failed(self._instruction_at(int(found[1])), said)
+        if found := re.search(rf"failed to parse {re.escape(DOCKERFILE)}: (\w*)", said):
+            return self._failed(self._instruction_of(found[1]), said)
+        if says_disk_full(said):
             return HostDiskFull(said)
-        else:
-            return EngineError(f"the engine refused the build: {said}")
-        return BuildFailed(self._instructions[step - 1], step, said)
+        return EngineError(f"the engine refused the build: {said}")
 
     def _line(self, line: str) -> None:
         line = _COLOUR.sub("", line).rstrip()[:LINE_LENGTH]
         if (found := _STEP.fullmatch(line)) and int(found[1]) == self._steps + 1:
-            self._steps, self._instruction = self._steps + 1, found[2]
+            self._steps += 1
             self._output.clear()
         elif not line:
             return
@@ -124,40 +161,60 @@ class _Build:
     def _failure(self, said: str, detail: dict[str, Any]) -> EngineError:
         if says_disk_full(said):
             return HostDiskFull(f"no space while an image was built: {said}")
-        if self._steps < 2:
-            return registry_error(self._base, "pulled", said)
+        instruction = self._instructions[max(self._steps, 1) - 1] if self._instructions else None
+        if found := re.match(r"(?:invalid from flag value|pull access denied for) ([^\s,]+)", said):
+            return registry_error(found[1].rstrip(":"), "pulled", said)
+        if instruction and instruction.keyword == "FROM":
+            return EngineError(f"the base of {instruction} is no more on the machine: was it removed meanwhile? {said}")
         words = said.lower()
-        if "code" not in detail and (image := re.match(r"invalid from flag value (\S+):", said)):
-            return registry_error(image[1], "pulled", said)
         if "code" not in detail and any(phrase in words for phrase in _NETWORK):
-            return RegistryUnavailable(f"{self._instruction} could not reach the network: {said}")
+            return RegistryUnavailable(f"{instruction} could not reach the network: {said}")
         if "code" not in detail and any(phrase in words for phrase in _ENGINE):
-            return EngineError(f"the engine could not carry out {self._instruction}: {said}")
-        # The first step is FROM, which is not the caller's.
-        return BuildFailed(self._instruction, self._steps - 1, "\n".join([*self._output, said]))
+            return EngineError(f"the engine could not carry out {instruction}: {said}")
+        return self._failed(instruction, "\n".join([*self._output, said]))
 
-    def _step_at(self, line: int) -> int:
-        """The caller's instruction at a line of the Dockerfile, whose first line is FROM."""
-        last = 1
-        for step, instruction in enumerate(self._instructions, 1):
-            last += instruction.count("\n") + 1
-            if line <= last:
-                return step
-        return len(self._instructions)
+    def _failed(self, instruction: Instruction | None, output: str) -> BuildFailed:
+        return BuildFailed(str(instruction or ""), instruction.line if instruction else 1, output)
 
-    def _step_of(self, keyword: str) -> int:
-        """The first of the caller's instructions with that keyword, where the engine tells no line."""
-        keywords = [
-            instruction.split(maxsplit=1)[0].upper() for instruction in self._instructions if instruction.strip()
-        ]
-        return keywords.index(keyword.upper()) + 1 if keyword.upper() in keywords else 1
+    def _instruction_at(self, line: int) -> Instruction | None:
+        return next((one for one in self._instructions if line <= one.last_line), None)
+
+    def _instruction_of(self, keyword: str) -> Instruction | None:
+        """The first with that keyword, where the engine tells no line."""
+        return next((one for one in self._instructions if one.keyword == keyword.upper()), None)
 
 
-def _context(dockerfile: str) -> bytes:
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        entry = tarfile.TarInfo("Dockerfile")
-        content = dockerfile.encode()
-        entry.size = len(content)
-        tar.addfile(entry, io.BytesIO(content))
-    return archive.getvalue()
+def _write_archive(build: Build, archive: IO[bytes]) -> None:
+    """The context as a tar archive, with the Dockerfile in it; the engine is never to pull a base by itself."""
+    dockerfile = ContextFile.of(DOCKERFILE, build.dockerfile.pinned(build.bases))
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as tar:
+        for file in chain(build.context, [dockerfile]):
+            entry = tarfile.TarInfo(file.path.decode(errors="surrogateescape"))
+            entry.type = {"file": tarfile.REGTYPE, "folder": tarfile.DIRTYPE, "link": tarfile.SYMTYPE}[file.kind]
+            entry.mode = 0o755 if file.executable or file.kind == "folder" else 0o644
+            entry.linkname = file.link.decode(errors="surrogateescape")
+            entry.size = file.size
+            tar.addfile(entry, io.BufferedReader(_Pieces(iter(file.content)), CHUNK))
+    archive.seek(0)
+
+
+class _Pieces(io.RawIOBase):
+    """A file to be read, of a content that comes in pieces."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = piece
+        taken = self._rest[: len(buffer)]
+        buffer[: len(taken)] = taken
+        self._rest = self._rest[len(taken) :]
+        return len(taken)

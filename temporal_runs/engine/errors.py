@@ -22,12 +22,12 @@ class RegistryUnavailable(EngineError):
 
 
 class BuildFailed(EngineError):
-    """An instruction of a build failed. `step` counts the caller's instructions from 1; `output` is the last lines."""
+    """An instruction of a build failed: at which line of the Dockerfile, from 1; `output` is the last lines."""
 
-    def __init__(self, instruction: str, step: int, output: str) -> None:
-        super().__init__(f"instruction {step} failed: {instruction}")
+    def __init__(self, instruction: str, line: int, output: str) -> None:
+        super().__init__(f"line {line} failed: {instruction}")
         self.instruction = instruction
-        self.step = step
+        self.line = line
         self.output = output
 
 

@@ -150,12 +150,18 @@ class Store:
 
     def entries(self, project: str, commit_id: str) -> Iterator[Entry]:
         """Everything a commit holds, each folder before what is in it."""
-        root = History(self._objects, project).load(commit_id).root
-        for path, node in walk(self._trees().load, root):
+        return (entry for entry, _ in self.contents(project, commit_id))
+
+    def contents(self, project: str, commit_id: str, folder: str = "") -> Iterator[tuple[Entry, Iterator[bytes]]]:
+        """Everything below a folder of a commit, by its path there, each with its content: read only when asked for."""
+        packs = Packs(self._objects)
+        trees, contents = Trees(packs), Contents(self._objects, packs)
+        for path, node in walk(trees.load, self._folder(trees, project, commit_id, folder)):
             link = node.hash if node.kind == "l" else b""
             name = "" if node.kind == "l" else node.hash.hex()
             size = 0 if node.kind == "d" else node.size
-            yield Entry(path, KINDS[node.kind], size, node.kind == "x", name, link, node.mtime_ns)
+            entry = Entry(path, KINDS[node.kind], size, node.kind == "x", name, link, node.mtime_ns)
+            yield entry, contents.read(node) if entry.kind == "file" else iter(())
 
     def read(self, project: str, commit_id: str, path: str) -> Iterator[bytes]:
         """The content of one file, in pieces of up to 8 MiB. Links are not followed."""
@@ -167,9 +173,7 @@ class Store:
 
     def require_folder(self, project: str, commit_id: str, path: str) -> None:
         """Raises UnknownPath unless a commit has a folder of that path ("" is its root). Links are not followed."""
-        node = self._node(self._trees(), project, commit_id, path)
-        if node.kind != "d":
-            raise UnknownPath(f"{shown(bytes_of(path))} of {project} is a {KINDS[node.kind]}, not a folder")
+        self._folder(self._trees(), project, commit_id, path)
 
     def diff(self, project: str, old: str, new: str) -> list[Change]:
         """Files and links that differ between two revisions, by path."""
@@ -321,6 +325,12 @@ class Store:
         verification = Verification(self._objects, copies or (lambda project, path, node: ()), progress)
         for project in self.projects():
             yield from verification.project(project)
+
+    def _folder(self, trees: Trees, project: str, commit_id: str, path: str) -> Node:
+        node = self._node(trees, project, commit_id, path)
+        if node.kind != "d":
+            raise UnknownPath(f"{shown(bytes_of(path))} of {project} is a {KINDS[node.kind]}, not a folder")
+        return node
 
     def _node(self, trees: Trees, project: str, commit_id: str, path: str) -> Node:
         node = History(self._objects, project).load(commit_id).root

@@ -49,7 +49,14 @@ class Terminal:
     def begins(self, *arguments: str) -> subprocess.Popen[bytes]:
         """One command that goes on."""
         pipe = subprocess.PIPE
-        return subprocess.Popen([COMMAND, *arguments], cwd=self.folder, env=self.environment, stdout=pipe, stderr=pipe)
+        # A test run in the background has SIGINT ignored, and its children would inherit that.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return subprocess.Popen(
+                [COMMAND, *arguments], cwd=self.folder, env=self.environment, stdout=pipe, stderr=pipe
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -1,24 +1,37 @@
 """Images: the classic builder, and a real registry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import docker
 import pytest
 
-from temporal_runs.engine import BuildFailed, Engine, ImageNotFound, Progress, RegistryUnavailable
+from temporal_runs.engine import (
+    Build,
+    BuildFailed,
+    ContextFile,
+    Dockerfile,
+    Engine,
+    EngineError,
+    ImageNotFound,
+    Progress,
+    RegistryUnavailable,
+)
 
 
 def nothing(_: Progress) -> None: ...
 
 
+def built_on(engine: Engine, base: str, *instructions: str, context: Sequence[ContextFile] = ()) -> Build:
+    """A base of the machine with instructions on top."""
+    dockerfile = Dockerfile("\n".join([f"FROM {base}", *instructions, ""]))
+    found = engine.find_image(base)
+    return Build(dockerfile, {base: found.id if found else base}, context)
+
+
 def test_a_build_adds_its_instructions_to_the_base(engine: Engine, small_image: str, tag: str) -> None:
     seen: list[str] = []
-    built = engine.build(
-        small_image,
-        ["ENV GREETING=hello", "RUN echo $GREETING \\\n  > /greeting"],
-        tag,
-        lambda progress: seen.append(progress.text),
-    )
+    build = built_on(engine, small_image, "ENV GREETING=hello", "RUN echo $GREETING \\\n  > /greeting")
+    built = engine.build(build, tag, lambda progress: seen.append(progress.text))
     assert engine.find_image(tag) == built
     assert engine.find_image(built.id) == built
     assert any(text.startswith("Step 2/3 : ENV GREETING=hello") for text in seen)
@@ -27,8 +40,8 @@ def test_a_build_adds_its_instructions_to_the_base(engine: Engine, small_image: 
 def test_a_failing_instruction_is_named_with_its_last_lines(engine: Engine, small_image: str, tag: str) -> None:
     script = "RUN seq 1 50; echo Step 9/9 : RUN spoofed; printf 'half a line' >&2; exit 3"
     with pytest.raises(BuildFailed) as caught:
-        engine.build(small_image, ["ENV A=1", script, "RUN never"], tag, nothing)
-    assert (caught.value.step, caught.value.instruction) == (2, script)
+        engine.build(built_on(engine, small_image, "ENV A=1", script, "RUN never"), tag, nothing)
+    assert (caught.value.line, caught.value.instruction) == (3, script)
     lines = caught.value.output.splitlines()
     assert "half a line" in caught.value.output
     assert "50" in lines
@@ -38,22 +51,22 @@ def test_a_failing_instruction_is_named_with_its_last_lines(engine: Engine, smal
 
 
 @pytest.mark.parametrize(
-    ("instructions", "step"),
+    ("instructions", "line"),
     [
-        (["ENV A=1", "RUN echo a \\\n  b", "FOO bar"], 3),
-        (["RUN true", "ENV"], 2),
-        (["RUN true", "ENV LONELY"], 2),
-        (["COPY nothing /here"], 1),
-        (["ENV A=1", "RUN --mount=type=cache,target=/x true"], 2),
-        (["ENV A=1", 'RUN ["/no/such/program"]'], 2),
+        (["ENV A=1", "RUN echo a \\\n  b", "FOO bar"], 5),
+        (["RUN true", "ENV"], 3),
+        (["RUN true", "ENV LONELY"], 3),
+        (["COPY nothing /here"], 2),
+        (["ENV A=1", "RUN --mount=type=cache,target=/x true"], 3),
+        (["ENV A=1", 'RUN ["/no/such/program"]'], 3),
     ],
 )
 def test_an_instruction_that_is_none_is_the_user_s(
-    engine: Engine, small_image: str, tag: str, instructions: list[str], step: int
+    engine: Engine, small_image: str, tag: str, instructions: list[str], line: int
 ) -> None:
     with pytest.raises(BuildFailed) as caught:
-        engine.build(small_image, instructions, tag, nothing)
-    assert (caught.value.step, caught.value.instruction) == (step, instructions[step - 1])
+        engine.build(built_on(engine, small_image, *instructions), tag, nothing)
+    assert (caught.value.line, caught.value.instruction.split()) == (line, instructions[-1].split())
 
 
 def test_what_a_report_raises_ends_a_build_and_is_not_translated(engine: Engine, small_image: str, tag: str) -> None:
@@ -62,20 +75,46 @@ def test_what_a_report_raises_ends_a_build_and_is_not_translated(engine: Engine,
             raise OSError("not the engine's")
 
     with pytest.raises(OSError, match="not the engine's"):
-        engine.build(small_image, ["RUN sleep 600"], tag, full)
+        engine.build(built_on(engine, small_image, "RUN sleep 600"), tag, full)
 
 
-def test_a_missing_base_is_not_the_instruction_s_fault(engine: Engine, registry: str, tag: str) -> None:
-    with pytest.raises(ImageNotFound) as caught:
-        engine.build(f"{registry}/no/such:1", ["RUN true"], tag, nothing)
-    assert caught.value.reference == f"{registry}/no/such:1"
+def test_a_base_that_is_removed_meanwhile_is_not_the_instruction_s_fault(engine: Engine, tag: str) -> None:
+    gone = Build(Dockerfile("FROM base:1\nRUN true\n"), {"base:1": f"sha256:{'0' * 64}"})
+    with pytest.raises(EngineError, match="was it removed meanwhile") as caught:
+        engine.build(gone, tag, nothing)
+    assert not isinstance(caught.value, BuildFailed)
 
 
-def test_a_base_whose_registry_is_down(engine: Engine, tag: str, small_image: str) -> None:
+def test_an_image_that_is_copied_from_and_whose_registry_is_down(engine: Engine, tag: str, small_image: str) -> None:
     with pytest.raises(RegistryUnavailable):
-        engine.build("127.0.0.1:1/base:1", ["RUN true"], tag, nothing)
-    with pytest.raises(RegistryUnavailable):
-        engine.build(small_image, ["COPY --from=127.0.0.1:1/base:1 /a /b"], tag, nothing)
+        engine.build(built_on(engine, small_image, "COPY --from=127.0.0.1:1/base:1 /a /b"), tag, nothing)
+
+
+def test_a_context_brings_files_folders_and_links_as_they_are(engine: Engine, tag: str, small_image: str) -> None:
+    odd = b"caf\xe9 \xff"
+    context = [
+        ContextFile.of("sub/hello.txt", "hello\n"),
+        ContextFile(b"sub/" + odd, "file", executable=True, size=3, content=[b"a", b"bc"]),
+        ContextFile(b"sub/link", "link", link=b"/etc/shadow"),
+        ContextFile(b"sub/empty", "folder"),
+        ContextFile.of("left/out.txt", "no"),
+    ]
+    check = "RUN cat /at/hello.txt && [ -x /at/caf* ] && [ -L /at/link ] && [ -d /at/empty ] && [ ! -e /left ]"
+    engine.build(built_on(engine, small_image, "COPY sub /at", check, context=context), tag, nothing)
+
+
+def test_stages_and_arguments_name_bases(engine: Engine, tag: str, small_image: str) -> None:
+    name, _, version = small_image.partition(":")
+    dockerfile = Dockerfile(
+        f"ARG NAME=nothing\nARG VERSION={version}\nFROM ${{NAME}}:$VERSION AS first\nARG WORD\n"
+        "RUN echo $WORD > /word\nFROM scratch\nCOPY --from=first / /\nRUN [ $(cat /word) = spoken ]\n",
+        {"NAME": name, "WORD": "spoken"},
+    )
+    assert dockerfile.bases == [small_image]
+    found = engine.find_image(small_image)
+    assert found
+    args = {"NAME": name, "WORD": "spoken"}
+    engine.build(Build(dockerfile, {small_image: found.id}, args=args), tag, nothing)
 
 
 def test_an_image_is_pushed_found_and_pulled(engine: Engine, registry: str, small_image: str) -> None:
