@@ -117,6 +117,8 @@ class RunFacts(Model):
     executor: str | None = None
     input_commit: str | None = None
     output_commit: str | None = None
+    environment: str | None = None
+    """the revision of a named environment that it runs in, as "name#number" """
     image: str | None = None
     """what the command ran in, pinned: name@digest, or the local image id where no registry knows it"""
     exit_code: int | None = None

@@ -24,6 +24,7 @@ class Life:
         self.executor: str | None = None
         self.input_commit: str | None = None
         self.output_commit: str | None = None
+        self.environment: str | None = None
         self.image: str | None = None
         self.exit_code: int | None = None
         self.cause: Cause | None = None
@@ -102,6 +103,7 @@ class Life:
             "executor": self.executor,
             "input_commit": self.input_commit,
             "output_commit": self.output_commit,
+            "environment": self.environment,
             "image": self.image,
             "exit_code": self.exit_code,
             "cause": self.cause,
