@@ -9,7 +9,7 @@ from temporalio import activity
 from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.images import built_reference, on_machine, pinned
 from temporal_runs.engine import Engine, Progress, RegistryUnavailable
-from temporal_runs.spec import Environment
+from temporal_runs.environment import Environment
 from temporal_runs.steps import Assignment, Image
 
 log = structlog.get_logger()
@@ -25,7 +25,7 @@ class Building:
     @activity.defn(name="build")
     async def build(self, assignment: Assignment) -> Image:
         """Builds the image; Runs that need the same one at once wait for one build."""
-        environment = assignment.inputs.spec.environment
+        environment = assignment.inputs.runs_in
         async with self._attendants.attend(assignment) as attendance:
             attendance.report(text="waits for another Run's build of the same environment")
             async with self._building[environment.model_dump_json()]:

@@ -17,6 +17,9 @@ from temporal_runs.engine import (
     InvalidContainer,
     RegistryUnavailable,
 )
+from temporal_runs.environments import UnknownEnvironment
+from temporal_runs.fields import InvalidSpec
+from temporal_runs.registries import PasswordUnreadable
 from temporal_runs.store import StoreCorrupt, StoreError, StoreUnavailable, UnknownPath, UnknownProject, UnknownRevision
 from temporal_runs.workflows.causes import CAUSES
 
@@ -33,7 +36,7 @@ def faults(host: str) -> Iterator[None]:
     """Turns what the store, the engine and the machine raise into faults that name the machine."""
     try:
         yield
-    except (StoreError, EngineError, OSError) as error:
+    except (StoreError, EngineError, OSError, InvalidSpec, PasswordUnreadable) as error:
         log.warning("a fault", exc_info=error)
         # Without its chain: a failure of more than 4 kB is shown as "Failure exceeds size limit" while it is retried.
         raise _translated(error, host) from None
@@ -43,6 +46,10 @@ def _translated(error: Exception, host: str) -> Exception:
     match error:
         case UnknownProject() | UnknownRevision() | UnknownPath():
             return fault("invalid_spec", str(error))
+        case UnknownEnvironment():
+            return fault("invalid_spec", f"environment: {error}", field="environment")
+        case InvalidSpec():
+            return fault("invalid_spec", str(error), field=error.field)
         case StoreUnavailable():
             return fault("store_unavailable", str(error), host=host)
         case StoreCorrupt():
@@ -51,7 +58,7 @@ def _translated(error: Exception, host: str) -> Exception:
             return fault("docker_unavailable", str(error), host=host)
         case ImageNotFound():
             return fault("image_not_found", str(error))
-        case RegistryUnavailable():
+        case RegistryUnavailable() | PasswordUnreadable():
             return fault("registry_unavailable", str(error), host=host)
         case BuildFailed():
             return fault(

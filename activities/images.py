@@ -4,7 +4,7 @@ import structlog
 from blake3 import blake3
 
 from temporal_runs.engine import Engine, ImageInfo, RegistryUnavailable
-from temporal_runs.spec import Environment
+from temporal_runs.environment import Environment
 from temporal_runs.steps import Image, ImageSearch
 
 log = structlog.get_logger()

@@ -35,10 +35,9 @@ class Preparing:
             return await attendance.in_thread(self._prepare, assignment, attendance)
 
     def _prepare(self, assignment: Assignment, attendance: Attendance) -> Prepared:
-        spec = assignment.inputs.spec
         return Prepared(
             workspace=self._workspace(assignment, attendance),
-            image=search(self._engine, spec.environment, self._registry),
+            image=search(self._engine, assignment.inputs.runs_in, self._registry),
         )
 
     def _workspace(self, assignment: Assignment, attendance: Attendance) -> Workspace:

@@ -8,7 +8,7 @@ from temporalio import activity
 from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.images import built_reference, on_machine, pinned
 from temporal_runs.engine import Engine, Progress
-from temporal_runs.spec import Environment
+from temporal_runs.environment import Environment
 from temporal_runs.steps import Assignment, Image
 
 
@@ -22,7 +22,7 @@ class Pulling:
     @activity.defn(name="pull")
     async def pull(self, assignment: Assignment) -> Image:
         """Pulls the image; Runs that need the same one at once wait for one pull."""
-        environment = assignment.inputs.spec.environment
+        environment = assignment.inputs.runs_in
         async with self._attendants.attend(assignment) as attendance:
             attendance.report(text="waits for another Run's pull of the same image")
             async with self._pulling[environment.model_dump_json()]:

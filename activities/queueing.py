@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from temporalio import activity
 
 from temporal_runs.activities.faults import fault, faults
+from temporal_runs.environments import resolve
 from temporal_runs.spec import RunSpec
 from temporal_runs.status import RunResult
 from temporal_runs.steps import Inputs, PinnedInput, Submission, Ticket, Tier
@@ -42,7 +43,15 @@ class Queueing:
         ]
         for one in imports:
             self._store.require_folder(one.project, one.commit, one.path)
-        return Inputs(spec=spec, commit=self._store.resolve(spec.project, spec.revision), tier=tier, imports=imports)
+        revision = resolve(spec, self._store)
+        return Inputs(
+            spec=spec,
+            commit=self._store.resolve(spec.project, spec.revision),
+            tier=tier,
+            imports=imports,
+            environment=revision and revision.environment,
+            environment_revision=revision and revision.label,
+        )
 
     @activity.defn(name="join_build")
     async def join_build(self, ticket: Ticket) -> None:

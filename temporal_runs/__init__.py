@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from temporal_runs.client import RunHandle as RunHandle
     from temporal_runs.client import Runs as Runs
     from temporal_runs.client import RunStopped as RunStopped
+    from temporal_runs.environment import Environment as Environment
+    from temporal_runs.environments import Environments as Environments
     from temporal_runs.files import Files as Files
     from temporal_runs.plugin import RunsPlugin as RunsPlugin
-    from temporal_runs.spec import Environment as Environment
     from temporal_runs.spec import RunSpec as RunSpec
     from temporal_runs.status import RunResult as RunResult
     from temporal_runs.status import RunStatus as RunStatus
     from temporal_runs.status import State as State
 
 _HOMES = {
-    "Environment": "spec",
+    "Environment": "environment",
+    "Environments": "environments",
     "Files": "files",
     "RunError": "client",
     "RunFailed": "client",
@@ -43,6 +45,7 @@ __all__ = [  # noqa: RUF022 - what it is for, in the order one meets it
     "RunsPlugin",
     "RunSpec",
     "Environment",
+    "Environments",
     "RunStatus",
     "RunResult",
     "State",

@@ -14,6 +14,8 @@ from temporal_runs.steps import Tier
 from temporal_runs.store import Store
 
 SIDE_EFFECT_FREE = (
+    "temporal_runs.environment",
+    "temporal_runs.fields",
     "temporal_runs.spec",
     "temporal_runs.status",
     "temporal_runs.steps",

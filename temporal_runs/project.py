@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from temporal_runs.environment import NamedEnvironment
 from temporal_runs.store import Limits, OnConflict, Store
 
 AtLeastOne = Annotated[int, Field(ge=1)]
@@ -16,6 +17,8 @@ class ProjectSettings(BaseModel):
 
     on_conflict: OnConflict = "keep_both"
     """what becomes of a Run's results where others changed the same files; a spec may say otherwise"""
+    environment: NamedEnvironment | None = None
+    """what Runs execute in whose spec says nothing of it"""
     max_files: AtLeastOne | None = None
     max_file_size: AtLeastOne | None = None
     max_total: AtLeastOne | None = None

@@ -8,7 +8,7 @@ import os
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic_settings import (
@@ -18,7 +18,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from temporal_runs.fields import Id, Text
+from temporal_runs.registries import Registry
 from temporal_runs.steps import Tier
+
+Entry = TypeVar("Entry", bound=BaseModel)
 
 GIB = 2**30
 DEFAULT_HOME = Path("~/.local/share/temporal-runs").expanduser()
@@ -65,6 +69,8 @@ class Settings(BaseSettings):
     """bytes of projects' files an executor keeps for the next Runs: 512MiB, 100GiB"""
     tiers: Path | None = None
     """TOML file of tiers: `[small] cores = 1, memory = "1GiB", disk = "10GiB", mounts = {genomes = "/data/genomes"}`"""
+    registries: Path | None = None
+    """TOML file of registries: `[team] host = "h:5000", username = "ci", password_file = "/etc/p", owners = ["ada"]`"""
 
     @classmethod
     def load(cls) -> "Settings":
@@ -105,16 +111,27 @@ class Settings(BaseSettings):
         """The tiers by name; raises SettingsError when the tiers' file cannot be used."""
         if self.tiers is None:
             return {tier.name: tier for tier in DEFAULT_TIERS}
-        try:
-            table = tomllib.loads(self.tiers.read_text())
-            entries = TypeAdapter(dict[str, _TierEntry]).validate_python(table)
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise SettingsError(f"TEMPORAL_RUNS_TIERS: {self.tiers} cannot be read: {error}") from None
-        except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(str(part) for part in problem["loc"])
-            raise SettingsError(f"TEMPORAL_RUNS_TIERS: {self.tiers}: {where}: {problem['msg']}") from None
+        entries = _table("TEMPORAL_RUNS_TIERS", self.tiers, TypeAdapter(dict[str, _TierEntry]))
         return {name: entry.as_tier(name) for name, entry in entries.items()}
+
+    @cached_property
+    def registry_table(self) -> dict[str, Registry]:
+        """The registries that environments may name; raises SettingsError when their file cannot be used."""
+        if self.registries is None:
+            return {}
+        entries = _table("TEMPORAL_RUNS_REGISTRIES", self.registries, TypeAdapter(dict[Id, _RegistryEntry]))
+        return {name: entry.as_registry(name) for name, entry in entries.items()}
+
+
+def _table(setting: str, file: Path, entries: TypeAdapter[dict[str, Entry]]) -> dict[str, Entry]:
+    try:
+        return entries.validate_python(tomllib.loads(file.read_text()))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{setting}: {file} cannot be read: {error}") from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise SettingsError(f"{setting}: {file}: {where}: {problem['msg']}") from None
 
 
 class _TierEntry(BaseModel, extra="forbid"):
@@ -137,6 +154,17 @@ class _TierEntry(BaseModel, extra="forbid"):
             user=self.user,
             mounts=self.mounts,
         )
+
+
+class _RegistryEntry(BaseModel, extra="forbid"):
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?$")]
+    username: Annotated[str, Field(min_length=1)]
+    password_file: Path
+    owners: list[Text] | None = None
+
+    def as_registry(self, name: str) -> Registry:
+        owners = None if self.owners is None else tuple(self.owners)
+        return Registry(name, self.host, self.username, self.password_file, owners)
 
 
 def _config_file() -> Path:

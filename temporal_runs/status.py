@@ -119,6 +119,8 @@ class RunFacts(Model):
     """the workflow that builds its image, while it waits for that"""
     input_commit: str | None = None
     output_commit: str | None = None
+    environment: str | None = None
+    """the revision of a named environment that it runs in, as "name#number" """
     image: str | None = None
     """what the command ran in, pinned: name@digest, or the local image id where no registry knows it"""
     exit_code: int | None = None

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from temporal_runs.environment import DEFAULT_IMAGE, Environment
 from temporal_runs.spec import RunSpec
 from temporal_runs.status import Model, Results, Usage
 
@@ -72,6 +73,15 @@ class Inputs(Model):
     commit: str
     tier: Tier
     imports: list[PinnedInput] = Field(default_factory=list[PinnedInput])
+    environment: Environment | None = None
+    """what the spec's named environment, or the project's default, stands for; None where the spec says it itself"""
+    environment_revision: str | None = None
+    """which revision that is, as "name#number" """
+
+    @property
+    def runs_in(self) -> Environment:
+        """The environment that the command runs in; never a named one."""
+        return self.environment or self.spec.environment or Environment(image=DEFAULT_IMAGE)
 
 
 class Request(Model):

@@ -25,6 +25,7 @@ class Life:
         self.build: str | None = None
         self.input_commit: str | None = None
         self.output_commit: str | None = None
+        self.environment: str | None = None
         self.image: str | None = None
         self.exit_code: int | None = None
         self.cause: Cause | None = None
@@ -104,6 +105,7 @@ class Life:
             "build": self.build,
             "input_commit": self.input_commit,
             "output_commit": self.output_commit,
+            "environment": self.environment,
             "image": self.image,
             "exit_code": self.exit_code,
             "cause": self.cause,

@@ -95,7 +95,7 @@ class Run:
             raise Fault(cause("invalid_spec", State.QUEUED, str(invalid), {"field": invalid.field})) from None
         self.life.begin(spec)
         inputs = await self.phases.queue(Submission(run_id=self.life.attempt.run_id, spec=spec))
-        self.life.input_commit = inputs.commit
+        self.life.input_commit, self.life.environment = inputs.commit, inputs.environment_revision
         return inputs
 
     async def acknowledge(self, inputs: Inputs) -> Assignment:

@@ -71,6 +71,10 @@ class Store:
         """Keeps a document, overwriting an earlier one; it is seen whole or not at all."""
         self._objects.put(document_key(key), data)
 
+    def create(self, key: str, data: bytes) -> bool:
+        """Keeps a document unless there is one of that key; False where there is."""
+        return self._objects.swap(document_key(key), None, data)
+
     def get(self, key: str) -> bytes | None:
         """A document, None if there is none."""
         return self._objects.get(document_key(key))
