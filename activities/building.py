@@ -1,50 +1,53 @@
-"""Building: an environment's image is made from its base and instructions, once on a machine."""
+"""Building: an environment's image is made of its recipe, and brought into the registry, for all Runs that wait for it.
+
+It belongs to no Run: the lease of the one that it was begun for may end meanwhile.
+"""
 
 import asyncio
-from collections import defaultdict
+from contextlib import suppress
 
-import structlog
 from temporalio import activity
 
 from temporal_runs.activities.attending import Attendance, Attendants
-from temporal_runs.activities.images import built_reference, on_machine, pinned
-from temporal_runs.engine import Engine, Progress, RegistryUnavailable
-from temporal_runs.environment import Environment
-from temporal_runs.steps import Assignment, Image
-
-log = structlog.get_logger()
+from temporal_runs.activities.audience import until_nobody_waits
+from temporal_runs.activities.faults import fault
+from temporal_runs.activities.images import Provision
+from temporal_runs.engine import Progress
+from temporal_runs.steps import Assignment, BuildPlan, Image
 
 
 class Building:
-    def __init__(self, engine: Engine, attendants: Attendants, registry: str | None) -> None:
-        self._engine = engine
+    def __init__(self, provision: Provision, attendants: Attendants) -> None:
+        self._provision = provision
         self._attendants = attendants
-        self._registry = registry
-        self._building: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @activity.defn(name="build")
-    async def build(self, assignment: Assignment) -> Image:
-        """Builds the image; Runs that need the same one at once wait for one build."""
+    async def build(self, assignment: Assignment, plan: BuildPlan | None = None) -> Image:
+        """Builds the image, or finds it built; ends when nobody waits for it any more, or at its `build_limit`."""
         environment = assignment.inputs.runs_in
-        async with self._attendants.attend(assignment) as attendance:
-            attendance.report(text="waits for another Run's build of the same environment")
-            async with self._building[environment.model_dump_json()]:
-                return await attendance.in_thread(self._build, environment, attendance)
-
-    def _build(self, environment: Environment, attendance: Attendance) -> Image:
-        def progress(step: Progress) -> None:
-            attendance.report(text=step.text, current=step.current, total=step.total)
-
-        if image := on_machine(self._engine, environment, self._registry):
-            return image
-        assert environment.base
-        base = self._engine.find_image(environment.base) or self._engine.pull(environment.base, progress)
-        reference = built_reference(environment, base, self._registry)
-        built = self._engine.build(environment.base, environment.instructions, reference, progress)
-        if self._registry:
+        async with self._attendants.at_work(plan.workflow_id if plan else assignment.lease.token) as attendance:
+            building = asyncio.create_task(
+                attendance.in_thread(self._provision.build, assignment.inputs, plan, _reporting(attendance))
+            )
+            abandoned = asyncio.create_task(until_nobody_waits(activity.client(), activity.info().workflow_id))
             try:
-                self._engine.push(reference, progress)
-            except RegistryUnavailable as error:
-                # The Run has its image; the next executor builds its own.
-                log.warning("built environment not pushed", reference=reference, error=str(error))
-        return pinned(reference, self._engine.find_image(reference) or built)
+                done, _ = await asyncio.wait(
+                    {building, abandoned}, timeout=environment.build_limit, return_when=asyncio.FIRST_COMPLETED
+                )
+                if building in done:
+                    return building.result()
+            finally:
+                for task in (building, abandoned):
+                    task.cancel()
+                await asyncio.wait({building, abandoned})
+        if abandoned in done:
+            raise fault("internal", "nobody waits for this build any more", final=True)
+        last = str(attendance.progress.get("text", "it had not begun"))
+        message = f"the environment's build took longer than its build_limit of {environment.build_limit:g} seconds"
+        raise fault("build_failed", f"{message}; the last it said: {last}", instruction=last)
+
+    @activity.defn(name="push")
+    async def push(self, plan: BuildPlan) -> None:
+        """Brings a built image into the registry."""
+        async with self._attendants.at_work(plan.workflow_id) as attendance:
+            await attendance.in_thread(self._provision.push, plan, _reporting(attendance))
