@@ -12,7 +12,9 @@ from typing import Any
 from ._connection import Connection, Refused, says_disk_full
 from ._registry import registry_error
 from .errors import BuildFailed, EngineError, EngineUnavailable, HostDiskFull, RegistryUnavailable
-from .images import ImageInfo, Images, Progress, Report
+from .images import ImageInfo, Images
+from .interrupt import Interrupt
+from .progress import Progress, Report
 
 OUTPUT_LINES = 20
 LINE_LENGTH = 2000
@@ -35,12 +37,19 @@ class Builds:
         self._connection = connection
         self._images = images
 
-    def build(self, base: str, instructions: Sequence[str], tag: str, progress: Report) -> ImageInfo:
+    def build(
+        self,
+        base: str,
+        instructions: Sequence[str],
+        tag: str,
+        progress: Report,
+        interrupt: Interrupt | None = None,
+    ) -> ImageInfo:
         """Builds `FROM base` with Dockerfile lines on top; the context holds nothing but these, and no credentials.
 
         Raises BuildFailed for an instruction of the caller's, and whatever `pull` raises for the base.
         """
-        found = self._images.find_image(base) or self._images.pull(base, progress)
+        found = self._images.find_image(base) or self._images.pull(base, progress, interrupt=interrupt)
         # By its id, so that the engine never pulls a base of its own accord.
         dockerfile = "\n".join([f"FROM {found.id}", *instructions, ""])
         build = _Build(base, instructions, progress)
@@ -51,10 +60,11 @@ class Builds:
                 params={"t": tag, "rm": True, "forcerm": True, "buildargs": json.dumps(self._proxies())},
                 headers={"Content-Type": "application/tar"},
                 body=_context(dockerfile),
+                interrupt=interrupt,
             )
         except Refused as error:
             raise build.refused(str(error)) from None
-        with closing(self._connection.messages(response)) as messages:
+        with closing(self._connection.messages(response, interrupt)) as messages:
             for message in messages:
                 build.read(message)
         if build.image is None:
