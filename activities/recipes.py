@@ -87,8 +87,9 @@ def _context(
         if path == IGNORE or path.startswith(f"{SETUP_FOLDER}/") or ignored.matches(path):
             continue
         if taken is None or taken.matches(path):
-            yield _identity(entry), ContextFile(
-                entry.path, entry.kind, entry.executable, entry.size, entry.link, content
+            yield (
+                _identity(entry),
+                ContextFile(entry.path, entry.kind, entry.executable, entry.size, entry.link, content),
             )
 
 

@@ -3,20 +3,25 @@
 from .builds import Build, ContextFile
 from .console import Console
 from .containers import ContainerSpec, ContainerState
+from .credentials import Credentials
 from .dockerfile import Dockerfile
 from .engine import Engine
 from .errors import (
     BuildFailed,
     ContainerMissing,
+    CredentialsRefused,
     EngineError,
     EngineUnavailable,
     HostDiskFull,
     ImageNotFound,
+    Interrupted,
     InvalidContainer,
     RegistryUnavailable,
 )
 from .evidence import KillEvent, Sample
-from .images import ImageInfo, Progress
+from .images import ImageInfo, ListedImage
+from .interrupt import Interrupt
+from .progress import Layer, Progress, Report
 
 __all__ = [
     "Build",
@@ -26,6 +31,8 @@ __all__ = [
     "ContainerSpec",
     "ContainerState",
     "ContextFile",
+    "Credentials",
+    "CredentialsRefused",
     "Dockerfile",
     "Engine",
     "EngineError",
@@ -33,9 +40,14 @@ __all__ = [
     "HostDiskFull",
     "ImageInfo",
     "ImageNotFound",
+    "Interrupt",
+    "Interrupted",
     "InvalidContainer",
     "KillEvent",
+    "Layer",
+    "ListedImage",
     "Progress",
     "RegistryUnavailable",
+    "Report",
     "Sample",
 ]

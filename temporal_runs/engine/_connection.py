@@ -1,9 +1,10 @@
 """The thin edge to docker-py, which is only partly typed: every exception of its world ends here."""
 
+import http.client
 import json
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import IO, Any, cast
 
 import docker
@@ -13,7 +14,15 @@ import requests
 import requests.exceptions
 import urllib3.exceptions
 
-from .errors import ContainerMissing, EngineError, EngineUnavailable, HostDiskFull, ImageNotFound
+from .errors import (
+    ContainerMissing,
+    EngineError,
+    EngineUnavailable,
+    HostDiskFull,
+    ImageNotFound,
+    Interrupted,
+)
+from .interrupt import Interrupt
 
 TIMEOUT = 60
 """Seconds for a call that does not wait for something to happen."""
@@ -32,6 +41,7 @@ TRANSPORT_ERRORS = (
     requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,
     docker.errors.DockerException,
+    http.client.HTTPException,
     OSError,
 )
 
@@ -82,20 +92,19 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         body: IO[bytes] | None = None,
         timeout: float | None = None,
+        interrupt: Interrupt | None = None,
     ) -> requests.Response:
         """An answer that comes in pieces, on a connection of its own; the caller closes it. No timeout by default."""
         api = self.api
-        with self.translated():
-            response = api.request(
+        with self.translated(interrupt):
+            request = requests.Request(
                 method,
                 api._url(path, *arguments),
                 params=params,
-                # Not to be used again, so that whoever closes it never closes somebody else's.
                 headers={**(headers or {}), "Connection": "close"},
                 data=body,
-                stream=True,
-                timeout=timeout,
             )
+            response = _sent(api, api.prepare_request(request), timeout, interrupt)
             try:
                 api._raise_for_status(response)
             except docker.errors.APIError:
@@ -103,13 +112,13 @@ class Connection:
                 raise
             return response
 
-    def messages(self, response: requests.Response) -> Generator[dict[str, Any]]:
+    def messages(self, response: requests.Response, interrupt: Interrupt | None = None) -> Generator[dict[str, Any]]:
         """The JSON messages of an answer, one a line; EngineUnavailable when it breaks off. Closes it at the end."""
         rest = b""
         with closing(response):
             chunks: Iterator[bytes] = response.raw.stream(CHUNK)
             while True:
-                with self.translated():
+                with self.translated(interrupt):
                     chunk = next(chunks, b"")
                 if not chunk:
                     break
@@ -121,13 +130,15 @@ class Connection:
                 yield json.loads(rest)
 
     @contextmanager
-    def translated(self) -> Generator[None]:
+    def translated(self, interrupt: Interrupt | None = None) -> Generator[None]:
         """Turns docker-py's, requests' and the socket's exceptions into EngineErrors. Only around their own calls."""
         try:
             yield
         except docker.errors.APIError as error:
             raise _refusal(error) from error
         except TRANSPORT_ERRORS as error:
+            if interrupt and interrupt.is_set:
+                raise Interrupted("interrupted by whoever wanted it") from None
             raise self.unavailable(error) from error
 
     def unavailable(self, error: BaseException) -> EngineUnavailable:
@@ -150,6 +161,29 @@ def explanation(error: Any) -> str:
 
 def says_disk_full(text: str) -> bool:
     return "no space left on device" in text.lower()
+
+
+def _sent(api: Any, request: Any, timeout: float | None, interrupt: Interrupt | None) -> requests.Response:
+    """The answer to a request, on a new connection: requests keeps its sockets to itself until an answer has begun."""
+    adapter = api.get_adapter(request.url)
+    pool = adapter.get_connection_with_tls_context(request, api.verify, cert=api.cert)
+    adapter.cert_verify(pool, request.url, api.verify, api.cert)
+    connection = pool._new_conn()
+    connection.timeout = timeout
+    connection.connect()
+    if interrupt:
+        interrupt.guard(connection.sock)
+    # An engine may refuse a request before it has read the whole: its answer is there all the same.
+    with suppress(BrokenPipeError):
+        connection.request(
+            request.method,
+            adapter.request_url(request, None),
+            body=request.body,
+            headers=request.headers,
+            preload_content=False,
+            decode_content=False,
+        )
+    return adapter.build_response(request, connection.getresponse())
 
 
 def _ping(client: Any) -> Any:

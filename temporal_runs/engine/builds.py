@@ -16,7 +16,9 @@ from ._connection import CHUNK, Connection, Refused, says_disk_full
 from ._registry import registry_error
 from .dockerfile import Dockerfile, Instruction
 from .errors import BuildFailed, EngineError, EngineUnavailable, HostDiskFull, RegistryUnavailable
-from .images import ImageInfo, Images, Progress, Report
+from .images import ImageInfo, Images
+from .interrupt import Interrupt
+from .progress import Progress, Report
 
 DOCKERFILE = ".temporal-runs/Dockerfile"
 """Where it is in the context, out of the way of the caller's own files."""
@@ -69,11 +71,11 @@ class Builds:
         self._connection = connection
         self._images = images
 
-    def build(self, build: Build, tag: str, progress: Report) -> ImageInfo:
+    def build(self, build: Build, tag: str, progress: Report, interrupt: Interrupt | None = None) -> ImageInfo:
         """Builds an image; the context holds no credentials. What an instruction has made before is taken from the
         engine's cache.
 
-        Raises BuildFailed for an instruction of the caller's, RegistryUnavailable, HostDiskFull.
+        Raises BuildFailed for an instruction of the caller's, RegistryUnavailable, HostDiskFull, Interrupted.
         """
         story = _Story(build.dockerfile, progress)
         args = {**self._proxies(), **build.args}
@@ -92,10 +94,11 @@ class Builds:
                     },
                     headers={"Content-Type": "application/tar"},
                     body=archive,
+                    interrupt=interrupt,
                 )
             except Refused as error:
                 raise story.refused(str(error)) from None
-        with closing(self._connection.messages(response)) as messages:
+        with closing(self._connection.messages(response, interrupt)) as messages:
             for message in messages:
                 story.read(message)
         if story.image is None:

@@ -18,7 +18,22 @@ class ImageNotFound(EngineError):
 
 
 class RegistryUnavailable(EngineError):
-    """The registry could not be reached, answered with an error, or refused the credentials."""
+    """The registry could not be reached, answered with an error, or refused the credentials.
+
+    `retry_after` is the seconds after which it wants to be asked again, where it said so.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class CredentialsRefused(RegistryUnavailable):
+    """The registry was there, and would not let this user have it."""
+
+
+class Interrupted(EngineError):
+    """Whoever wanted a pull, build or push has ended it, with its Interrupt."""
 
 
 class BuildFailed(EngineError):

@@ -3,45 +3,49 @@
 The engine reports a failed pull or push inside a stream that began with 200 OK: it is read to its end.
 """
 
-import base64
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import docker.auth
-import docker.errors
+import requests.exceptions
 
 from ._connection import Connection, Refused
 from ._registry import registry_error, split_reference
-from .errors import ImageNotFound, RegistryUnavailable
+from .credentials import Credentials, login
+from .errors import EngineUnavailable, ImageNotFound, RegistryUnavailable
+from .interrupt import Interrupt
+from .progress import Layers, Report
 
-_NO_CREDENTIALS = base64.urlsafe_b64encode(b"{}").decode()
+LOOKUP_SECONDS = 10
+"""How long a registry may think about which digest a tag has."""
 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """An image on the machine: its id, and the digests ("name@sha256:...") by which registries know it."""
+    """An image on the machine: its id, the digests ("name@sha256:...") by which registries know it, and its bytes."""
 
     id: str
     digests: tuple[str, ...]
+    size: int = 0
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a pull, build or push is; bytes of the layer it speaks of, 0 where unknown."""
+class ListedImage:
+    """An image on the machine, as a list shows it. `in_use`: by a container, running or not."""
 
-    text: str
-    current: int = 0
-    total: int = 0
-
-
-Report = Callable[[Progress], None]
-"""Called for every step. What it raises ends the work: the connection is closed, and the engine gives up."""
+    id: str
+    tags: tuple[str, ...]
+    digests: tuple[str, ...]
+    size: int
+    in_use: bool
 
 
 class Images:
-    """The images of one engine. References are `[host[:port]/]name[:tag][@digest]`, for the machine also ids."""
+    """The images of one engine. References are `[host[:port]/]name[:tag][@digest]`, for the machine also ids.
+
+    Without credentials a registry is asked with what docker's own config and credential helpers hold for it.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -56,34 +60,77 @@ class Images:
             if error.status in (400, 404):  # not even a reference
                 return None
             raise
-        return ImageInfo(found["Id"], tuple(found.get("RepoDigests") or ()))
+        return ImageInfo(found["Id"], tuple(found.get("RepoDigests") or ()), found["Size"])
 
-    def in_registry(self, reference: str) -> bool:
-        """Whether the reference's registry has it; raises RegistryUnavailable."""
-        headers = {"X-Registry-Auth": self._credentials(reference)}
+    def images(self) -> list[ListedImage]:
+        """All images of the machine, without those that are only steps of a build."""
+        listed: list[dict[str, Any]] = self._connection.ask(lambda api: api.images())
+        used = self._images_of_containers()
+        return [
+            ListedImage(
+                one["Id"],
+                tuple(tag for tag in one["RepoTags"] or () if not tag.startswith("<none>")),
+                tuple(digest for digest in one["RepoDigests"] or () if not digest.startswith("<none>")),
+                one["Size"],
+                one["Id"] in used,
+            )
+            for one in listed
+        ]
+
+    def digest(self, reference: str, credentials: Credentials | None = None, within: float = LOOKUP_SECONDS) -> str:
+        """The digest ("sha256:...") that a reference has in its registry now, which also tells who may pull it.
+
+        Raises ImageNotFound, RegistryUnavailable; the latter also where no answer came `within` so many seconds.
+        """
+        me = login(self._connection, reference, credentials)
+        path = "/distribution/{0}/json"
         try:
-            self._connection.stream("GET", "/distribution/{0}/json", reference, headers=headers, timeout=60).close()
+            response = self._connection.stream("GET", path, reference, headers=me.headers, timeout=within)
+            with closing(self._connection.messages(response)) as messages:
+                return next(messages)["Descriptor"]["digest"]
         except (ImageNotFound, Refused) as error:
-            raised = registry_error(reference, "looked up", str(error))
-            if isinstance(raised, ImageNotFound):
-                return False
-            raise raised from None
+            raise registry_error(reference, "looked up", str(error), me.user) from None
+        except EngineUnavailable as error:
+            if not isinstance(error.__cause__, (TimeoutError, requests.exceptions.Timeout)):
+                raise
+            self._connection.ping()  # else it is the engine that does not answer
+            raise RegistryUnavailable(f"the registry of {reference} did not answer within {within:g} s") from None
+
+    def in_registry(self, reference: str, credentials: Credentials | None = None) -> bool:
+        """Whether the reference's registry has it; raises RegistryUnavailable."""
+        try:
+            self.digest(reference, credentials)
+        except ImageNotFound:
+            return False
         return True
 
-    def pull(self, reference: str, progress: Report) -> ImageInfo:
-        """Fetches an image; raises ImageNotFound, RegistryUnavailable, HostDiskFull."""
+    def pull(
+        self,
+        reference: str,
+        progress: Report,
+        credentials: Credentials | None = None,
+        interrupt: Interrupt | None = None,
+    ) -> ImageInfo:
+        """Fetches an image; raises ImageNotFound, RegistryUnavailable, HostDiskFull, Interrupted."""
         name, tag = split_reference(reference)
         params = {"fromImage": name, "tag": tag}
-        self._transfer("/images/create", (), params, reference, "pulled", progress)
+        self._transfer("/images/create", (), params, reference, "pulled", progress, credentials, interrupt)
         found = self.find_image(f"{name}@{tag}" if ":" in tag else f"{name}:{tag}")
         if found is None:
             raise RegistryUnavailable(f"{reference} was pulled and is not on the machine: was it removed meanwhile?")
         return found
 
-    def push(self, reference: str, progress: Report) -> None:
-        """Uploads an image; raises RegistryUnavailable, and ImageNotFound where the machine does not have it."""
+    def push(
+        self,
+        reference: str,
+        progress: Report,
+        credentials: Credentials | None = None,
+        interrupt: Interrupt | None = None,
+    ) -> None:
+        """Uploads an image; raises RegistryUnavailable, Interrupted, and ImageNotFound where the machine has none."""
         name, tag = split_reference(reference)
-        self._transfer("/images/{0}/push", (name,), {"tag": tag}, reference, "pushed", progress)
+        params = {"tag": tag}
+        self._transfer("/images/{0}/push", (name,), params, reference, "pushed", progress, credentials, interrupt)
 
     def tag_image(self, reference: str, tag: str) -> None:
         """Gives an image of the machine one more name; raises ImageNotFound."""
@@ -100,6 +147,34 @@ class Images:
             if error.status != 409:
                 raise
 
+    def discard_image(self, image: str) -> bool:
+        """Removes the image of an id with all its names; gives back whether it is gone.
+
+        One that any container uses, running or not, or that another image was built on, stays with its names.
+        """
+        try:
+            found = self._connection.ask(lambda api: api.inspect_image(image))
+        except ImageNotFound:
+            return True
+        listed: list[dict[str, Any]] = self._connection.ask(lambda api: api.images(all=True))
+        if image in self._images_of_containers() or any(one["ParentId"] == image for one in listed):
+            return False
+        # By its names, since by its id the engine removes an image of several only with force, and that spares no
+        # container that has ended.
+        for name in [*(found["RepoTags"] or ()), *(found["RepoDigests"] or ())] or [image]:
+            try:
+                self._connection.ask(lambda api, name=name: api.remove_image(name))
+            except ImageNotFound:
+                continue  # a repository's digests go with its last tag
+            except Refused as error:
+                if error.status == 409:  # a container was made of it meanwhile
+                    return False
+                raise
+        return self.find_image(image) is None
+
+    def _images_of_containers(self) -> set[str]:
+        return {one["ImageID"] for one in self._connection.ask(lambda api: api.containers(all=True))}
+
     def _transfer(
         self,
         path: str,
@@ -108,36 +183,19 @@ class Images:
         reference: str,
         doing: str,
         progress: Report,
+        credentials: Credentials | None,
+        interrupt: Interrupt | None,
     ) -> None:
-        headers = {"X-Registry-Auth": self._credentials(reference)}
+        me = login(self._connection, reference, credentials)
+        layers = Layers()
         try:
-            response = self._connection.stream("POST", path, *arguments, params=params, headers=headers)
+            response = self._connection.stream(
+                "POST", path, *arguments, params=params, headers=me.headers, interrupt=interrupt
+            )
         except (ImageNotFound, Refused) as error:
-            raise registry_error(reference, doing, str(error)) from None
-        with closing(self._connection.messages(response)) as messages:
+            raise registry_error(reference, doing, str(error), me.user) from None
+        with closing(self._connection.messages(response, interrupt)) as messages:
             for message in messages:
                 if "error" in message:
-                    raise registry_error(reference, doing, message["error"])
-                progress(_layer(message))
-
-    def _credentials(self, reference: str) -> str:
-        """What docker's own config and credential helpers hold for the reference's registry."""
-        api = self._connection.api
-        auth = cast(Any, docker.auth)  # not typed
-        try:
-            api.reload_config()  # somebody may have logged in since
-            registry, _ = auth.resolve_repository_name(split_reference(reference)[0])
-            header = auth.get_config_header(api, registry)
-        except docker.errors.InvalidRepository:
-            raise ImageNotFound(f"{reference!r} is no reference of an image", reference) from None
-        except docker.errors.DockerException as error:
-            raise RegistryUnavailable(f"no credentials for {reference} from docker's helper: {error}") from error
-        return header or _NO_CREDENTIALS
-
-
-def _layer(message: dict[str, Any]) -> Progress:
-    detail: dict[str, int] = message.get("progressDetail") or {}
-    layer = f"layer {message['id']} " if message.get("id") else ""
-    status: str = message.get("status", "")
-    text = f"{layer}{status[:1].lower() + status[1:]}" if layer else status
-    return Progress(text, detail.get("current") or 0, detail.get("total") or 0)
+                    raise registry_error(reference, doing, message["error"], me.user)
+                progress(layers.read(message))

@@ -93,7 +93,9 @@ async def begun(system: System, handle: RunHandle) -> None:
 
 def sleeping_builds() -> list[object]:
     """Containers in which an instruction `sleep 1234` is carried out."""
-    return [one for one in docker.from_env().containers.list() if "sleep 1234" in json.dumps(one.attrs["Config"]["Cmd"])]
+    return [
+        one for one in docker.from_env().containers.list() if "sleep 1234" in json.dumps(one.attrs["Config"]["Cmd"])
+    ]
 
 
 async def test_runs_that_need_the_same_environment_wait_for_one_build(sharing: System):
@@ -102,7 +104,9 @@ async def test_runs_that_need_the_same_environment_wait_for_one_build(sharing: S
     results = [await handle.result() for handle in handles]
     assert {result.image for result in results} == {results[0].image}
     assert all(State.BUILDING in states(result) for result in results)
-    builds = [one async for one in sharing.client.list_workflows("WorkflowType = 'Build' AND ExecutionStatus = 'Completed'")]
+    builds = [
+        one async for one in sharing.client.list_workflows("WorkflowType = 'Build' AND ExecutionStatus = 'Completed'")
+    ]
     image = results[0].image.partition("@")[0]
     assert builds, image
     later = await (await sharing.runs.start(spec)).result()

@@ -11,7 +11,7 @@ from temporal_runs.asking import described
 from temporal_runs.client import RunError, RunFailed, RunHandle
 from temporal_runs.status import RunResult, State
 from tests.conftest import System, eventually
-from tests.integration.conftest import Registry
+from tests.registries import Registry
 
 
 @pytest.fixture
