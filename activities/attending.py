@@ -8,12 +8,14 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from temporalio import activity
 
 from temporal_runs.activities.faults import fault, faults
 from temporal_runs.activities.leases import Holding, Leases
+from temporal_runs.engine import Interrupt, Progress
 from temporal_runs.steps import Assignment
 
 HEARTBEAT_SECONDS = 1
@@ -37,6 +39,8 @@ class Attendance:
 
     def __init__(self) -> None:
         self.progress: dict[str, Any] = {}
+        self.interrupt = Interrupt()
+        """ends what the engine does for it, when the work is no longer wanted"""
         self._abandoned = threading.Event()
 
     def report(self, **progress: Any) -> None:
@@ -45,6 +49,10 @@ class Attendance:
         if self._abandoned.is_set():
             raise Abandoned
 
+    def report_engine(self, progress: Progress) -> None:
+        """The progress of a pull, push or build."""
+        self.report(**asdict(progress))
+
     async def in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Runs blocking work in a thread. Cancelled, it tells the thread to end at its next report and waits for it."""
         thread = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
@@ -52,6 +60,7 @@ class Attendance:
             return await asyncio.shield(thread)
         except asyncio.CancelledError:
             self._abandoned.set()
+            self.interrupt.set()
             await asyncio.wait({thread}, timeout=LET_GO_SECONDS)
             if thread.done():
                 thread.exception()  # whatever it was, nobody asks any more

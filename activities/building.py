@@ -4,15 +4,13 @@ It belongs to no Run: the lease of the one that it was begun for may end meanwhi
 """
 
 import asyncio
-from contextlib import suppress
 
 from temporalio import activity
 
-from temporal_runs.activities.attending import Attendance, Attendants
+from temporal_runs.activities.attending import Attendants
 from temporal_runs.activities.audience import until_nobody_waits
 from temporal_runs.activities.faults import fault
 from temporal_runs.activities.images import Provision
-from temporal_runs.engine import Progress
 from temporal_runs.steps import Assignment, BuildPlan, Image
 
 
@@ -27,7 +25,13 @@ class Building:
         environment = assignment.inputs.runs_in
         async with self._attendants.at_work(plan.workflow_id if plan else assignment.lease.token) as attendance:
             building = asyncio.create_task(
-                attendance.in_thread(self._provision.build, assignment.inputs, plan, _reporting(attendance))
+                attendance.in_thread(
+                    self._provision.build,
+                    assignment.inputs,
+                    plan,
+                    attendance.report_engine,
+                    attendance.interrupt,
+                )
             )
             abandoned = asyncio.create_task(until_nobody_waits(activity.client(), activity.info().workflow_id))
             try:
@@ -42,12 +46,14 @@ class Building:
                 await asyncio.wait({building, abandoned})
         if abandoned in done:
             raise fault("internal", "nobody waits for this build any more", final=True)
-        last = str(attendance.progress.get("text", "it had not begun"))
+        instruction = attendance.progress.get("instruction") or "its beginning"
         message = f"the environment's build took longer than its build_limit of {environment.build_limit:g} seconds"
-        raise fault("build_failed", f"{message}; the last it said: {last}", instruction=last)
+        raise fault("build_failed", f"{message}, and was at {instruction}", instruction=instruction)
 
     @activity.defn(name="push")
-    async def push(self, plan: BuildPlan) -> None:
+    async def push(self, assignment: Assignment, plan: BuildPlan) -> None:
         """Brings a built image into the registry."""
         async with self._attendants.at_work(plan.workflow_id) as attendance:
-            await attendance.in_thread(self._provision.push, plan, _reporting(attendance))
+            await attendance.in_thread(
+                self._provision.push, assignment.inputs, plan, attendance.report_engine, attendance.interrupt
+            )

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -26,9 +27,18 @@ from temporal_runs.workflows.causes import CAUSES
 log = structlog.get_logger()
 
 
-def fault(code: str, message: str, *, final: bool = False, **evidence: Any) -> ApplicationError:
-    """The failure of an activity, for `phases` to read. A user's fault is final; a platform's is tried again."""
-    return ApplicationError(message, evidence, type=code, non_retryable=final or CAUSES[code].blame == "user")
+def fault(
+    code: str, message: str, *, final: bool = False, again_after: float | None = None, **evidence: Any
+) -> ApplicationError:
+    """The failure of an activity, for `phases` to read. A user's fault is final; a platform's is tried again, after
+    so many seconds where somebody asked for that."""
+    return ApplicationError(
+        message,
+        evidence,
+        type=code,
+        non_retryable=final or CAUSES[code].blame == "user",
+        next_retry_delay=timedelta(seconds=again_after) if again_after else None,
+    )
 
 
 @contextmanager
@@ -58,14 +68,16 @@ def _translated(error: Exception, host: str) -> Exception:
             return fault("docker_unavailable", str(error), host=host)
         case ImageNotFound():
             return fault("image_not_found", str(error))
-        case RegistryUnavailable() | PasswordUnreadable():
+        case RegistryUnavailable():
+            return fault("registry_unavailable", str(error), again_after=error.retry_after, host=host)
+        case PasswordUnreadable():
             return fault("registry_unavailable", str(error), host=host)
         case BuildFailed():
             return fault(
                 "build_failed",
-                f"step {error.step} of its environment failed: {error.instruction}",
+                f"line {error.line} of its environment's Dockerfile failed: {error.instruction}",
                 instruction=error.instruction,
-                step=error.step,
+                line=error.line,
                 last_lines=error.output,
             )
         case HostDiskFull():

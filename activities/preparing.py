@@ -3,7 +3,7 @@
 from temporalio import activity
 
 from temporal_runs.activities.attending import Attendance, Attendants
-from temporal_runs.activities.images import search
+from temporal_runs.activities.images import Provision
 from temporal_runs.activities.users import user_of
 from temporal_runs.engine import Engine
 from temporal_runs.steps import Assignment, Prepared, Workspace
@@ -17,13 +17,13 @@ class Preparing:
         engine: Engine,
         attendants: Attendants,
         labels: dict[str, str],
-        registry: str | None,
+        provision: Provision,
     ) -> None:
         self._workspaces = workspaces
         self._engine = engine
         self._attendants = attendants
         self._labels = labels
-        self._registry = registry
+        self._provision = provision
 
     @activity.defn(name="prepare")
     async def prepare(self, assignment: Assignment) -> Prepared:
@@ -37,7 +37,7 @@ class Preparing:
     def _prepare(self, assignment: Assignment, attendance: Attendance) -> Prepared:
         return Prepared(
             workspace=self._workspace(assignment, attendance),
-            image=search(self._engine, assignment.inputs.runs_in, self._registry),
+            image=self._provision.search(assignment.inputs),
         )
 
     def _workspace(self, assignment: Assignment, attendance: Attendance) -> Workspace:

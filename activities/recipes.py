@@ -31,8 +31,7 @@ class Recipe:
     """of the build's context, each with its hash"""
 
     def key(self, bases: Mapping[str, str]) -> str:
-        """A hash of all that decides the image. `bases`: what each base of the Dockerfile is, by a name that is the same
-        on all machines."""
+        """A hash of all that decides the image. `bases`: each base's name that is the same on all machines."""
         content = [
             self.dockerfile.text,
             sorted(self.args.items()),

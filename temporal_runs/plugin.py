@@ -27,7 +27,7 @@ SIDE_EFFECT_FREE = (
 
 
 class RunsPlugin(SimplePlugin):
-    """What a dispatcher is made of: the workflows `Run` and `Build`, queueing activities, data converter, sandbox settings.
+    """What a dispatcher is made of: `Run` and `Build`, queueing activities, data converter, sandbox settings.
 
     On a client it sets the data converter. On a worker it adds the workflow; with a `store` it adds the queueing
     activities too, so that the worker takes Runs in by itself (`tiers`: those a spec may name). On a replayer it

@@ -138,6 +138,8 @@ class BuildPlan(Model):
     """hash of all that decides what the image holds"""
     reference: str
     """the tag of the image, in the registry where there is one"""
+    bases: dict[str, str]
+    """base of its Dockerfile → the same image by what cannot move"""
     shared: bool
     """whether there is a registry, which brings it to all executors; else one builds for itself alone"""
     executor: str

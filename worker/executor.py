@@ -13,6 +13,7 @@ from temporalio.worker import FixedSizeSlotSupplier, Worker, WorkerTuner
 from temporal_runs.activities.attending import Attendants
 from temporal_runs.activities.building import Building
 from temporal_runs.activities.finishing import Finishing
+from temporal_runs.activities.images import Provision
 from temporal_runs.activities.preparing import Preparing
 from temporal_runs.activities.pulling import Pulling
 from temporal_runs.activities.running import Running
@@ -60,9 +61,12 @@ async def run_executor(client: Client, settings: Settings, executor_id: str, ser
     cache = await asyncio.to_thread(Cache, folder / "cache", store, settings.cache)
     kind = await asyncio.to_thread(isolation, engine, folder)
     workspaces = Workspaces(folder / "workspaces", cache, store, kind)
-    preparing = Preparing(workspaces, engine, attendants, labels, settings.registry)
-    building = Building(engine, attendants, settings.registry)
-    pulling = Pulling(engine, attendants, settings.registry)
+    provision = Provision(
+        engine, store, settings.registry_table, settings.registry, settings.secrets_folder, executor_id
+    )
+    preparing = Preparing(workspaces, engine, attendants, labels, provision)
+    building = Building(provision, attendants)
+    pulling = Pulling(provision, attendants)
     running = Running(store, engine, ledger, fence, workspaces, attendants, settings.secrets_folder, labels)
     finishing = Finishing(store, workspaces, engine, ledger, attendants)
     janitor = Janitor(client, ledger, engine, workspaces, finishing, labels, period=min(60, settings.lease / 3))
@@ -74,6 +78,7 @@ async def run_executor(client: Client, settings: Settings, executor_id: str, ser
         activities=[
             preparing.prepare,
             building.build,
+            building.push,
             pulling.pull,
             running.run,
             running.end,

@@ -66,7 +66,7 @@ class Build:
 
         async def ask() -> None:
             try:
-                await workflow.execute_activity("push", plan, **patience(builder.lease, PATIENT))
+                await workflow.execute_activity("push", args=[builder, plan], **patience(builder.lease, PATIENT))
             except ActivityError as error:
                 raise meaning(error, State.BUILDING) from None
 

@@ -1,8 +1,8 @@
 """Docker engine access. Knows nothing of Temporal or of Runs."""
 
-from .builds import Build, ContextFile
 from .console import Console
 from .containers import ContainerSpec, ContainerState
+from .context import Build, ContextFile
 from .credentials import Credentials
 from .dockerfile import Dockerfile
 from .engine import Engine

@@ -7,16 +7,15 @@ import os
 import re
 import subprocess
 from collections import deque
-from collections.abc import Mapping
-from pathlib import Path
 from typing import IO
 
-from .builds import DOCKERFILE, OUTPUT_LINES, Build
+from .context import DOCKERFILE, Build, write_archive
 from .errors import BuildFailed, EngineError
 from .images import ImageInfo, Images
 from .interrupt import Interrupt
 from .progress import Progress, Report
 
+OUTPUT_LINES = 20
 _COMMAND = ("docker", "buildx")
 _FAILED_AT = re.compile(r"^(?:\S*/)?Dockerfile:(\d+)$")
 _INSTRUCTION_FAILED = ("did not complete successfully", "dockerfile parse error", "failed to compute cache key")
@@ -37,18 +36,27 @@ def build_with_buildkit(
     tag: str,
     progress: Report,
     interrupt: Interrupt | None,
-    secrets: Mapping[str, Path],
-    cache: str | None,
 ) -> ImageInfo:
-    """Builds an archived context. `secrets`: id → file that holds it; `cache`: a tag in a registry, whose layers are
-    taken where they fit, and which the built image is to be pushed to as well. Raises BuildFailed, EngineError."""
+    """Builds a context, by way of an empty file for its archive; raises BuildFailed, EngineError."""
+    # It knows no image by its id.
+    names = {base: f"temporal-runs/base:{image.rpartition(':')[2][:32]}" for base, image in build.bases.items()}
+    for base, name in names.items():
+        images.tag_image(build.bases[base], name)
+    write_archive(build, names, archive)
     command = [*_COMMAND, "build", "--progress=plain", "--load", "--tag", tag, "--file", DOCKERFILE]
     for name, value in build.args.items():
         command += ["--build-arg", f"{name}={value}"]
-    for name, file in secrets.items():
+    for name, file in build.secrets.items():
         command += ["--secret", f"id={name},src={file}"]
-    if cache:
-        command += ["--tag", cache, "--cache-from", f"type=registry,ref={cache}", "--cache-to", "type=inline"]
+    if build.cache:
+        command += [
+            "--tag",
+            build.cache,
+            "--cache-from",
+            f"type=registry,ref={build.cache}",
+            "--cache-to",
+            "type=inline",
+        ]
     working = subprocess.Popen(
         [*command, "-"],
         stdin=archive,

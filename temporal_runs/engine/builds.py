@@ -1,27 +1,22 @@
-"""Builds: an image is made of a Dockerfile and its context, by the classic builder. Who is to blame is told here."""
+"""Builds: an image is made of a Dockerfile and its context, by BuildKit or the classic builder."""
 
-import io
 import json
 import re
-import tarfile
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
-from itertools import chain
-from typing import IO, Any, Literal
+from functools import cached_property
+from typing import IO, Any
 
-from ._connection import CHUNK, Connection, Refused, says_disk_full
+from ._connection import Connection, Refused, says_disk_full
 from ._registry import registry_error
+from .buildkit import build_with_buildkit, has_buildx
+from .context import DOCKERFILE, Build, write_archive
 from .dockerfile import Dockerfile, Instruction
 from .errors import BuildFailed, EngineError, EngineUnavailable, HostDiskFull, RegistryUnavailable
 from .images import ImageInfo, Images
 from .interrupt import Interrupt
 from .progress import Progress, Report
-
-DOCKERFILE = ".temporal-runs/Dockerfile"
-"""Where it is in the context, out of the way of the caller's own files."""
 
 OUTPUT_LINES = 20
 LINE_LENGTH = 2000
@@ -34,34 +29,6 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _NETWORK = ("dial tcp", "no such host", "connection refused", "connection reset", "i/o timeout", "tls handshake")
 _ENGINE = ("context canceled", "cannot allocate memory", "failed to create endpoint", "input/output error")
 """Said of the machine's own trouble, where no exit status is the instruction's."""
-
-
-@dataclass(frozen=True)
-class ContextFile:
-    """A file, folder or link of a build's context; `path` in bytes, below the context. Owned by root in the image."""
-
-    path: bytes
-    kind: Literal["file", "folder", "link"]
-    executable: bool = False
-    size: int = 0
-    link: bytes = b""
-    content: Iterable[bytes] = ()
-
-    @classmethod
-    def of(cls, path: str, text: str) -> "ContextFile":
-        """A file that holds a text."""
-        data = text.encode()
-        return cls(path.encode(), "file", size=len(data), content=[data])
-
-
-@dataclass(frozen=True)
-class Build:
-    """What an image is made of. `bases`: for each base of the Dockerfile, the id of an image on the machine."""
-
-    dockerfile: Dockerfile
-    bases: Mapping[str, str]
-    context: Iterable[ContextFile] = ()
-    args: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Builds:
@@ -77,27 +44,39 @@ class Builds:
 
         Raises BuildFailed for an instruction of the caller's, RegistryUnavailable, HostDiskFull, Interrupted.
         """
+        with tempfile.TemporaryFile() as archive:
+            if self.has_buildkit:
+                return build_with_buildkit(self._images, build, archive, tag, progress, interrupt)
+            write_archive(build, build.bases, archive)
+            return self._build(build, archive, tag, progress, interrupt)
+
+    @cached_property
+    def has_buildkit(self) -> bool:
+        """Whether builds know secrets."""
+        return has_buildx()
+
+    def _build(
+        self, build: Build, archive: IO[bytes], tag: str, progress: Report, interrupt: Interrupt | None
+    ) -> ImageInfo:
         story = _Story(build.dockerfile, progress)
         args = {**self._proxies(), **build.args}
-        with tempfile.TemporaryFile() as archive:
-            _write_archive(build, archive)
-            try:
-                response = self._connection.stream(
-                    "POST",
-                    "/build",
-                    params={
-                        "t": tag,
-                        "dockerfile": DOCKERFILE,
-                        "rm": True,
-                        "forcerm": True,
-                        "buildargs": json.dumps(args),
-                    },
-                    headers={"Content-Type": "application/tar"},
-                    body=archive,
-                    interrupt=interrupt,
-                )
-            except Refused as error:
-                raise story.refused(str(error)) from None
+        try:
+            response = self._connection.stream(
+                "POST",
+                "/build",
+                params={
+                    "t": tag,
+                    "dockerfile": DOCKERFILE,
+                    "rm": True,
+                    "forcerm": True,
+                    "buildargs": json.dumps(args),
+                },
+                headers={"Content-Type": "application/tar"},
+                body=archive,
+                interrupt=interrupt,
+            )
+        except Refused as error:
+            raise story.refused(str(error)) from None
         with closing(self._connection.messages(response, interrupt)) as messages:
             for message in messages:
                 story.read(message)
@@ -159,12 +138,12 @@ class _Story:
             return
         elif not _ENGINE_SPEAKS.match(line):
             self._output.append(line)
-        self._progress(Progress(line))
+        self._progress(Progress(line, instruction=str(self._instruction or "")))
 
     def _failure(self, said: str, detail: dict[str, Any]) -> EngineError:
         if says_disk_full(said):
             return HostDiskFull(f"no space while an image was built: {said}")
-        instruction = self._instructions[max(self._steps, 1) - 1] if self._instructions else None
+        instruction = self._instruction
         if found := re.match(r"(?:invalid from flag value|pull access denied for) ([^\s,]+)", said):
             return registry_error(found[1].rstrip(":"), "pulled", said)
         if instruction and instruction.keyword == "FROM":
@@ -176,6 +155,11 @@ class _Story:
             return EngineError(f"the engine could not carry out {instruction}: {said}")
         return self._failed(instruction, "\n".join([*self._output, said]))
 
+    @property
+    def _instruction(self) -> Instruction | None:
+        """The one that is carried out."""
+        return self._instructions[max(self._steps, 1) - 1] if self._instructions else None
+
     def _failed(self, instruction: Instruction | None, output: str) -> BuildFailed:
         return BuildFailed(str(instruction or ""), instruction.line if instruction else 1, output)
 
@@ -185,39 +169,3 @@ class _Story:
     def _instruction_of(self, keyword: str) -> Instruction | None:
         """The first with that keyword, where the engine tells no line."""
         return next((one for one in self._instructions if one.keyword == keyword.upper()), None)
-
-
-def _write_archive(build: Build, archive: IO[bytes]) -> None:
-    """The context as a tar archive, with the Dockerfile in it; the engine is never to pull a base by itself."""
-    dockerfile = ContextFile.of(DOCKERFILE, build.dockerfile.pinned(build.bases))
-    with tarfile.open(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as tar:
-        for file in chain(build.context, [dockerfile]):
-            entry = tarfile.TarInfo(file.path.decode(errors="surrogateescape"))
-            entry.type = {"file": tarfile.REGTYPE, "folder": tarfile.DIRTYPE, "link": tarfile.SYMTYPE}[file.kind]
-            entry.mode = 0o755 if file.executable or file.kind == "folder" else 0o644
-            entry.linkname = file.link.decode(errors="surrogateescape")
-            entry.size = file.size
-            tar.addfile(entry, io.BufferedReader(_Pieces(iter(file.content)), CHUNK))
-    archive.seek(0)
-
-
-class _Pieces(io.RawIOBase):
-    """A file to be read, of a content that comes in pieces."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._rest = piece
-        taken = self._rest[: len(buffer)]
-        buffer[: len(taken)] = taken
-        self._rest = self._rest[len(taken) :]
-        return len(taken)

@@ -23,12 +23,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far it is, in words, and in bytes of all layers whose size is known by now; a build has no layers."""
+    """How far it is, in words, and in bytes of all layers whose size is known by now; a build has an instruction."""
 
     text: str
     current: int = 0
     total: int = 0
     layers: tuple[Layer, ...] = ()
+    instruction: str = ""
 
 
 Report = Callable[[Progress], None]
