@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from temporal_runs.activities.faults import fault
+from temporal_runs.activities.scripts import around
 from temporal_runs.activities.users import user_of
 from temporal_runs.engine import ContainerSpec
 from temporal_runs.steps import Assignment, Order
@@ -18,7 +19,7 @@ def container_for(order: Order, name: str, secrets: dict[str, str], labels: dict
     return ContainerSpec(
         name=name,
         image=order.image.id,
-        argv=spec.argv,
+        argv=around(spec.argv, order.assignment.inputs.runs_in),
         # The user has no entry in most images, and so no home a program could write to.
         env={"HOME": "/tmp", **spec.env, **secrets, **contract_variables(order.assignment)},  # noqa: S108
         working_dir=WORKING_DIRECTORY,

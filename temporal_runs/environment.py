@@ -21,7 +21,6 @@ from pydantic import (
 from temporal_runs.fields import (
     Id,
     ImageReference,
-    ProjectPath,
     Seconds,
     VariableName,
     parsed,
@@ -54,11 +53,12 @@ def _script(text: str) -> str:
     return text
 
 
-def _context(path: str) -> str:
+def _folder(path: str) -> str:
     return path if path == "." else within_project(path)
 
 
-ProjectFile = Annotated[ProjectPath, Field(min_length=1)]
+ProjectFile = Annotated[str, StringConstraints(min_length=1, max_length=1000), AfterValidator(within_project)]
+ProjectFolder = Annotated[str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_folder)]
 Script = Annotated[str, AfterValidator(_script)]
 RevisionNumber = Annotated[int, Field(ge=1)]
 
@@ -90,7 +90,7 @@ class Environment(BaseModel):
     """Dockerfile lines on the base"""
     dockerfile: ProjectFile | None = None
     """a file of the project, at the Run's commit"""
-    context: Annotated[str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_context)] = "."
+    context: ProjectFolder = "."
     """the folder of the project that a Dockerfile copies from"""
     name: Id | None = None
     """an environment in the store; it says all the rest"""

@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from temporal_runs.cli import files, processes, run, runs
+from temporal_runs.cli import environment, files, processes, run, runs
 
 app = typer.Typer(
     name="temporal-runs",
@@ -30,6 +30,7 @@ for name, function in {
 }.items():
     app.command(name)(function)
 app.add_typer(files.app, name="files")
+app.add_typer(environment.app, name="environment")
 for name, function in {
     "up": processes.up,
     "setup": processes.setup,

@@ -270,7 +270,7 @@ def settings(
     if as_json:
         output.print_json(settled)
     else:
-        rows = [(at, "-" if value is None else str(value)) for at, value in settled.model_dump().items()]
+        rows = [(at, "-" if value is None else str(value)) for at, value in settled]
         output.on_stdout().print(output.table(("SETTING", "VALUE"), rows))
     return exits.DONE
 

@@ -160,6 +160,7 @@ def facts_table(facts: "RunStatus") -> Table:
         "Executor": facts.executor,
         "Input": facts.input_commit,
         "Output": facts.output_commit,
+        "Environment": facts.environment,
         "Image": facts.image,
         "Exit status": facts.exit_code,
         "CPU": f"{facts.usage.cpu_seconds:.1f} s" if facts.usage and facts.usage.cpu_seconds else None,

@@ -1,8 +1,7 @@
 """`temporal-runs run`: the current folder's files, a command, and everything until its end."""
 
-import json
+import re
 import sys
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,9 @@ if TYPE_CHECKING:
     from temporal_runs.client import RunHandle
     from temporal_runs.status import RunStatus
 
+NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,62})(?:#([1-9][0-9]{0,8}))?")
+"""A named environment, as one writes it: its name, or `name#revision`."""
+
 
 def run(
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What to run, with its options.")],
@@ -21,7 +23,7 @@ def run(
     tier: Annotated[str | None, typer.Option(help="The hardware tier. [default: small]")] = None,
     image: Annotated[str | None, typer.Option(help="The Docker image to run in.")] = None,
     environment: Annotated[
-        Path | None, typer.Option(help="JSON or TOML file: image, or base and instructions.", readable=False)
+        str | None, typer.Option(metavar="FILE|NAME", help="JSON or TOML file, or a named environment: NAME, NAME#3.")
     ] = None,
     env: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A variable; may be repeated.")] = None,
     title: Annotated[str | None, typer.Option(help="What to call it.")] = None,
@@ -37,6 +39,7 @@ def run(
 
     from temporal_runs import search_attributes
     from temporal_runs.cli import output, session, transfers
+    from temporal_runs.environments import UnknownEnvironment, resolve
     from temporal_runs.files import Files, login_name
     from temporal_runs.settings import Settings
     from temporal_runs.spec import RunSpec, check_id
@@ -62,6 +65,12 @@ def run(
     spec = RunSpec.parse({name: value for name, value in given.items() if value is not None})
     session.require_tier(settings, spec)
     files = Files(settings)
+    try:
+        resolve(spec, files.store)  # before anything is pushed for a Run that could not start
+    except UnknownEnvironment as unknown:
+        raise exits.UsageProblem(
+            f"{unknown}. Nor is there a file of that name." if environment else str(unknown)
+        ) from None
     talk = output.on_stderr()
     run_id: str | None = None
 
@@ -136,20 +145,16 @@ def _variables(pairs: list[str]) -> dict[str, str] | None:
     return variables or None
 
 
-def _environment(image: str | None, file: Path | None) -> Any:
+def _environment(image: str | None, given: str | None) -> Any:
     """The spec's environment object; its keys are checked with the spec."""
-    from temporal_runs.cli import session
+    from temporal_runs.cli.environment import read_environment
 
-    if image is not None and file is not None:
+    if image is not None and given is not None:
         raise exits.UsageProblem("--image and --environment exclude each other: leave one of them out")
-    if file is None:
+    if given is None:
         return None if image is None else {"image": image}
-    text = session.readable_text(file, "--environment")
-    try:
-        return tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise exits.UsageProblem(f"--environment {file} is not TOML: {error}") from None
-    except json.JSONDecodeError as error:
-        raise exits.UsageProblem(
-            f"--environment {file} is not JSON: {error.msg} at line {error.lineno} (a TOML file's name ends in .toml)"
-        ) from None
+    named = NAMED.fullmatch(given)
+    if named is None or Path(given).exists():
+        return read_environment(Path(given), "--environment")
+    name, number = named.groups()
+    return {"name": name, "revision": int(number)} if number else {"name": name}

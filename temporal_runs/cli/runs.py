@@ -21,13 +21,16 @@ def start(
     """Start a Run from its spec, and print its id."""
     from temporal_runs import search_attributes
     from temporal_runs.cli import output, session
+    from temporal_runs.environments import resolve
     from temporal_runs.settings import Settings
     from temporal_runs.spec import RunSpec
 
     wanted = RunSpec.parse(_read_json(spec))
     settings = Settings.load()
     session.require_tier(settings, wanted)
-    session.open_store(settings).resolve(wanted.project, wanted.revision)
+    store = session.open_store(settings)
+    store.resolve(wanted.project, wanted.revision)
+    resolve(wanted, store)
 
     async def work() -> int:
         runs = await session.open_runs(settings)

@@ -80,6 +80,7 @@ def test_help_needs_nothing(machine: Machine):
         "dispatcher",
         "executor",
         "files",
+        "environment",
     ]:
         assert command in done.stdout
 
@@ -113,7 +114,10 @@ def test_help_imports_nothing_heavy(machine: Machine):
         (["run", "--env", "A", "--", "true"], "NAME=value"),
         (["run", "--env", "RUN_ID=1", "--", "true"], "RUN_ID may not be set"),
         (["run", "--time-limit", "-1", "--", "true"], "time_limit"),
-        (["run", "--environment", "missing.json", "--", "true"], "missing.json"),
+        (["run", "--environment", "missing.json", "--", "true"], "no environment missing.json; there are none"),
+        (["run", "--environment", "missing.json", "--", "true"], "Nor is there a file of that name"),
+        (["run", "--environment", "sub/missing.json", "--", "true"], "missing.json cannot be read"),
+        (["run", "--environment", "ml#0", "--", "true"], "cannot be read"),
         (["run", "--image", "a", "--environment", "b", "--", "true"], "exclude each other"),
         (["run", "--detach", "--pull", "--", "true"], "--pull"),
         (["run", "--id", "no/slash", "--", "true"], "no/slash"),
