@@ -10,6 +10,7 @@ from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.capture import Capture
 from temporal_runs.activities.leases import Holding, Leases
 from temporal_runs.engine import Engine
+from temporal_runs.images import MachineImages
 from temporal_runs.project import ProjectSettings
 from temporal_runs.status import Results
 from temporal_runs.steps import Assignment, Completion, Finished
@@ -22,10 +23,17 @@ SHOWN = 100
 
 class Finishing:
     def __init__(
-        self, store: Store, workspaces: Workspaces, engine: Engine, leases: Leases, attendants: Attendants
+        self,
+        store: Store,
+        workspaces: Workspaces,
+        images: MachineImages,
+        engine: Engine,
+        leases: Leases,
+        attendants: Attendants,
     ) -> None:
         self._store = store
         self._workspaces = workspaces
+        self._images = images
         self._engine = engine
         self._leases = leases
         self._attendants = attendants
@@ -71,6 +79,7 @@ class Finishing:
         self._engine.remove(holding.container)
         self._engine.remove_volume(holding.container)
         self._workspaces.discard(holding.request.attempt.key)
+        self._images.leave(holding.request.attempt.key)
         self._leases.update(holding.token, finished=finished)
         return finished
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import structlog
 
 from temporal_runs.activities.recipes import Recipe, recipe_of
-from temporal_runs.engine import Engine, ImageInfo, Interrupt, RegistryUnavailable, Report
+from temporal_runs.engine import Credentials, Engine, ImageNotFound, Interrupt, RegistryUnavailable, Report
 from temporal_runs.fields import InvalidSpec
-from temporal_runs.registries import Registry
-from temporal_runs.steps import BuildPlan, Image, ImageSearch, Inputs
+from temporal_runs.images import ANYBODY, Login, MachineImages, ResolvedImage, pinned
+from temporal_runs.registries import Registry, registry_host, registry_login
+from temporal_runs.steps import Assignment, BuildPlan, Image, ImageSearch, Inputs
 from temporal_runs.store import Store
 
 log = structlog.get_logger()
@@ -27,6 +28,7 @@ class Provision:
     def __init__(
         self,
         engine: Engine,
+        images: MachineImages,
         store: Store,
         registries: Mapping[str, Registry],
         shared_registry: str | None,
@@ -34,25 +36,37 @@ class Provision:
         executor: str,
     ) -> None:
         self._engine = engine
+        self._images = images
         self._store = store
         self._registries = registries
         self._shared_registry = shared_registry
         self._secrets_folder = secrets_folder
         self._executor = executor
 
-    def search(self, inputs: Inputs) -> ImageSearch:
-        """The image where the machine has it, else what has to be done to get it."""
-        environment = inputs.runs_in
-        if not environment.is_built:
-            assert environment.image
-            found = self._engine.find_image(environment.image)
-            return ImageSearch(image=pinned(environment.image, found)) if found else ImageSearch(missing="pull")
-        plan = self.plan(inputs)
-        if found := self._engine.find_image(plan.reference):
-            return ImageSearch(image=pinned(plan.reference, found))
-        if plan.shared and self._is_in_registry(plan.reference):
-            return ImageSearch(missing="pull", reference=plan.reference)
-        return ImageSearch(missing="build", plan=plan)
+    def search(self, assignment: Assignment) -> ImageSearch:
+        """The image where the machine has it; what is in a registry begins to be fetched, for `pull` to wait for."""
+        inputs = assignment.inputs
+        plan = self.plan(inputs) if inputs.runs_in.is_built else None
+        reference = plan.reference if plan else _reference(inputs)
+        login = self._login(inputs, reference)
+        try:
+            found = self._images.resolve(reference, login)
+        except (ImageNotFound, RegistryUnavailable) as error:
+            # The phase that is to get it tries again, and says what is wrong.
+            log.info("image not found yet", image=reference, error=str(error))
+            return ImageSearch(missing="build" if plan else "pull", plan=plan)
+        if found.id:
+            return ImageSearch(image=_image(found))
+        self._images.begin_fetch(assignment.attempt.key, found, login)
+        return ImageSearch(missing="pull", reference=plan.reference if plan else found.name)
+
+    def pull(self, assignment: Assignment, reference: str | None, report: Report) -> Image:
+        """The image of the environment, or of a reference that is known to be its, once it is on the machine."""
+        inputs = assignment.inputs
+        asked_for = (reference if inputs.runs_in.is_built else None) or _reference(inputs)
+        login = self._login(inputs, asked_for)
+        wanted = replace(self._images.resolve(reference or asked_for, login), reference=asked_for)
+        return _image(self._images.fetch(assignment.attempt.key, wanted, report, login))
 
     def plan(self, inputs: Inputs) -> BuildPlan:
         """The build of the Run's environment; raises InvalidSpec where this machine cannot do it."""
@@ -63,7 +77,7 @@ class Provision:
                 f"build secrets need BuildKit, and executor {self._executor} has none: install docker's buildx there, "
                 "or give the command the secret when it runs, in the spec's own secrets",
             )
-        bases = {base: self._resolved(base) for base in recipe.dockerfile.bases}
+        bases = {base: self._images.resolve(base, self._login(inputs, base)).name for base in recipe.dockerfile.bases}
         key = recipe.key(bases)
         name = f"{REPOSITORY}:{key}"
         reference = f"{self._shared_registry}/{name}" if self._shared_registry else name
@@ -74,24 +88,34 @@ class Provision:
     def build(self, inputs: Inputs, plan: BuildPlan | None, report: Report, interrupt: Interrupt) -> Image:
         """Builds what is planned, or finds it built."""
         plan = plan or self.plan(inputs)
-        if found := self._engine.find_image(plan.reference):
-            return pinned(plan.reference, found)
+        if built := self._engine.find_image(plan.reference):
+            self._images.resolve(built.id)  # notes its use
+            return Image(id=built.id, name=pinned(plan.reference, built))
         recipe = recipe_of(inputs, self._store)
-        ids = {base: self._fetched(reference, report, interrupt).id for base, reference in plan.bases.items()}
-        build = replace(recipe.build(ids), secrets=self._secrets(recipe), cache=self._cache_for(inputs.spec.project))
-        built = self._engine.build(build, plan.reference, report, interrupt)
-        return pinned(plan.reference, built)
+        bases = {base: self._base(inputs, plan, base, report) for base in plan.bases}
+        build = replace(recipe.build(bases), secrets=self._secrets(recipe), cache=self._cache_for(inputs.spec.project))
+        built = self._images.with_room(lambda: self._engine.build(build, plan.reference, report, interrupt))
+        self._images.built(built, plan.reference, bases.values())
+        return Image(id=built.id, name=pinned(plan.reference, built))
 
     def push(self, inputs: Inputs, plan: BuildPlan, report: Report, interrupt: Interrupt) -> None:
         """Brings a built image into the registry that is shared."""
-        self._engine.push(plan.reference, report, interrupt=interrupt)
-        if cache := self._cache_for(inputs.spec.project):
-            self._engine.push(cache, report, interrupt=interrupt)
+        credentials = self._login(inputs, plan.reference).credentials
+        for reference in filter(None, (plan.reference, self._cache_for(inputs.spec.project))):
+            self._engine.push(reference, report, credentials, interrupt)
 
-    def pull(self, inputs: Inputs, reference: str | None, report: Report, interrupt: Interrupt) -> Image:
-        reference = reference or inputs.runs_in.image
-        assert reference
-        return pinned(reference, self._fetched(reference, report, interrupt))
+    def _base(self, inputs: Inputs, plan: BuildPlan, base: str, report: Report) -> str:
+        login = self._login(inputs, base)
+        image = replace(self._images.resolve(plan.bases[base], login), reference=base)
+        return self._images.fetch(f"{plan.workflow_id} {base}", image, report, login).id
+
+    def _login(self, inputs: Inputs, reference: str) -> Login:
+        """Whom the registry of an image is asked as; raises InvalidSpec, PasswordUnreadable."""
+        host, name = registry_host(reference), inputs.runs_in.credentials
+        if inputs.runs_in.is_built and name in self._registries and self._registries[name].host != host:
+            name = None  # they are another image's, of those that the build needs
+        found = registry_login(self._registries, name, host, inputs.spec.owner)
+        return Login(found.name, Credentials(found.username, found.password)) if found else ANYBODY
 
     def _cache_for(self, project: str) -> str | None:
         """Where the layers of a project's last build are, for a builder that can take them from there."""
@@ -106,27 +130,12 @@ class Provision:
                 raise InvalidSpec(f"environment.secrets.{id}", f"this executor has no secret {file.name!r}")
         return files
 
-    def _fetched(self, reference: str, report: Report, interrupt: Interrupt) -> ImageInfo:
-        return self._engine.find_image(reference) or self._engine.pull(reference, report, interrupt=interrupt)
 
-    def _resolved(self, reference: str) -> str:
-        found = self._engine.find_image(reference)
-        return found.id if found else reference
-
-    def _is_in_registry(self, reference: str) -> bool:
-        try:
-            return self._engine.in_registry(reference)
-        except RegistryUnavailable as error:
-            # It only saves a build: without it the environment is built here.
-            log.warning("registry not asked for a built environment", error=str(error))
-            return False
+def _reference(inputs: Inputs) -> str:
+    reference = inputs.runs_in.image
+    assert reference, "an environment that is not built is an image"
+    return reference
 
 
-def pinned(reference: str, found: ImageInfo) -> Image:
-    """The image by what cannot move: its digest where a registry knows it, else the local id."""
-    repository = reference.partition("@")[0]
-    if ":" in repository.rpartition("/")[2]:
-        repository = repository.rpartition(":")[0]
-    short = repository.removeprefix("docker.io/").removeprefix("library/")
-    digest = next((digest for digest in found.digests if digest.startswith(f"{short}@")), None)
-    return Image(id=found.id, name=digest or f"{repository}@{found.id}")
+def _image(found: ResolvedImage) -> Image:
+    return Image(id=found.id, name=found.name)

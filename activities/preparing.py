@@ -1,5 +1,7 @@
 """Preparing: the project's files, at the Run's commit, are brought into the attempt's own workspace."""
 
+import asyncio
+
 from temporalio import activity
 
 from temporal_runs.activities.attending import Attendance, Attendants
@@ -29,16 +31,18 @@ class Preparing:
     async def prepare(self, assignment: Assignment) -> Prepared:
         """Gives the workspace, owned by the user that containers run as; one that is already there is kept.
 
-        Looks for the image too: the Run goes on with what the machine lacks.
+        Meanwhile the image is looked for, and begins to be fetched: the Run goes on to wait for what is not there yet.
         """
         async with self._attendants.attend(assignment) as attendance:
-            return await attendance.in_thread(self._prepare, assignment, attendance)
-
-    def _prepare(self, assignment: Assignment, attendance: Attendance) -> Prepared:
-        return Prepared(
-            workspace=self._workspace(assignment, attendance),
-            image=self._provision.search(assignment.inputs),
-        )
+            files = asyncio.create_task(attendance.in_thread(self._workspace, assignment, attendance))
+            image = asyncio.create_task(attendance.in_thread(self._provision.search, assignment))
+            try:
+                await asyncio.gather(files, image)
+            finally:
+                files.cancel()
+                image.cancel()
+                await asyncio.wait({files, image})
+            return Prepared(workspace=files.result(), image=image.result())
 
     def _workspace(self, assignment: Assignment, attendance: Attendance) -> Workspace:
         inputs = assignment.inputs

@@ -17,5 +17,5 @@ class Pulling:
         """Gives the image of the Run's environment, or of a reference, once it is on the machine."""
         async with self._attendants.attend(assignment) as attendance:
             return await attendance.in_thread(
-                self._provision.pull, assignment.inputs, reference, attendance.report_engine, attendance.interrupt
+                self._provision.pull, assignment, reference, attendance.report_engine
             )

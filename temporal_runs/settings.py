@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     """seconds a silent executor keeps a Run"""
     cache: Annotated[int, BeforeValidator(memory_bytes)] = 20 * GIB
     """bytes of projects' files an executor keeps for the next Runs: 512MiB, 100GiB"""
+    images: Annotated[int, BeforeValidator(memory_bytes)] = 50 * GIB
+    """bytes of images that an executor keeps of those it has pulled or built"""
     tiers: Path | None = None
     """TOML file of tiers: `[small] cores = 1, memory = "1GiB", disk = "10GiB", mounts = {genomes = "/data/genomes"}`"""
     registries: Path | None = None

@@ -19,6 +19,7 @@ from temporal_runs.activities.pulling import Pulling
 from temporal_runs.activities.running import Running
 from temporal_runs.activities.scheduling import Scheduling
 from temporal_runs.engine import Engine
+from temporal_runs.images import MachineImages
 from temporal_runs.settings import Settings
 from temporal_runs.steps import Tier
 from temporal_runs.store import Store
@@ -61,15 +62,18 @@ async def run_executor(client: Client, settings: Settings, executor_id: str, ser
     cache = await asyncio.to_thread(Cache, folder / "cache", store, settings.cache)
     kind = await asyncio.to_thread(isolation, engine, folder)
     workspaces = Workspaces(folder / "workspaces", cache, store, kind)
+    images = await asyncio.to_thread(
+        MachineImages, engine, folder / "images", settings.images, ledger.oldest_without_container
+    )
     provision = Provision(
-        engine, store, settings.registry_table, settings.registry, settings.secrets_folder, executor_id
+        engine, images, store, settings.registry_table, settings.registry, settings.secrets_folder, executor_id
     )
     preparing = Preparing(workspaces, engine, attendants, labels, provision)
     building = Building(provision, attendants)
     pulling = Pulling(provision, attendants)
     running = Running(store, engine, ledger, fence, workspaces, attendants, settings.secrets_folder, labels)
-    finishing = Finishing(store, workspaces, engine, ledger, attendants)
-    janitor = Janitor(client, ledger, engine, workspaces, finishing, labels, period=min(60, settings.lease / 3))
+    finishing = Finishing(store, workspaces, images, engine, ledger, attendants)
+    janitor = Janitor(client, ledger, engine, workspaces, images, finishing, labels, period=min(60, settings.lease / 3))
 
     identity = f"{executor_id}@{host}"
     own_queue = Worker(

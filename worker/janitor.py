@@ -15,6 +15,7 @@ from temporal_runs.activities.finishing import Finishing
 from temporal_runs.activities.leases import Holding
 from temporal_runs.asking import ANSWER_WITHIN, OPEN, described
 from temporal_runs.engine import Engine, EngineError
+from temporal_runs.images import MachineImages
 from temporal_runs.store import StoreError
 from temporal_runs.worker.ledger import Ledger
 from temporal_runs.workspaces import Workspaces
@@ -32,6 +33,7 @@ class Janitor:
         ledger: Ledger,
         engine: Engine,
         workspaces: Workspaces,
+        images: MachineImages,
         finishing: Finishing,
         labels: dict[str, str],
         period: float,
@@ -40,6 +42,7 @@ class Janitor:
         self._ledger = ledger
         self._engine = engine
         self._workspaces = workspaces
+        self._images = images
         self._finishing = finishing
         self._labels = labels
         self._period = period
@@ -63,6 +66,7 @@ class Janitor:
         try:
             await asyncio.to_thread(self._remove_what_nobody_holds)
             await asyncio.to_thread(self._workspaces.tidy)
+            await asyncio.to_thread(self._images.tidy)
         except (EngineError, StoreError, OSError) as error:
             log.warning("not swept", error=str(error))
 

@@ -103,6 +103,10 @@ class Ledger:
         with self._lock:
             return list(self._holdings.values())
 
+    def oldest_without_container(self) -> datetime | None:
+        """When the oldest lease was given whose image no container holds yet."""
+        return min((one.granted_at for one in self.holdings() if not (one.begun or one.finished)), default=None)
+
     def left(self, tier: Tier) -> int:
         """How many more Runs of a tier there is room for."""
         with self._lock:
