@@ -16,6 +16,4 @@ class Pulling:
     async def pull(self, assignment: Assignment, reference: str | None = None) -> Image:
         """Gives the image of the Run's environment, or of a reference, once it is on the machine."""
         async with self._attendants.attend(assignment) as attendance:
-            return await attendance.in_thread(
-                self._provision.pull, assignment, reference, attendance.report_engine
-            )
+            return await attendance.in_thread(self._provision.pull, assignment, reference, attendance.report_engine)

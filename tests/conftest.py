@@ -1,4 +1,4 @@
-"""The one place that starts servers: a real Temporal server, a real file store, a dispatcher and an executor.
+"""The one place that starts servers: Temporal's, a file store, registries, a dispatcher and an executor, all real.
 
 Unit tests use none of it. Fixtures give a running system; nothing here is simulated.
 """
@@ -26,11 +26,15 @@ from temporal_runs import search_attributes
 from temporal_runs.client import RunHandle, Runs
 from temporal_runs.settings import Settings
 from temporal_runs.store import Store
+from tests.registries import Registry, Sick, forget_image, push_new_image
 
 Value = TypeVar("Value")
 
 IMAGE = "temporal-runs-test/busybox:1"
 """`FROM scratch` with Debian's busybox-static: 2 MB, made in half a second."""
+
+PASSWORDS = {"ada": "secret", "bob": "also secret"}
+"""Of the users of the private registry."""
 
 APPLETS = "sh true sleep cat echo tail kill ls id env mkdir rm ln mkfifo seq head touch printf test dd mount"
 
@@ -229,3 +233,52 @@ async def system(
     """The whole system, on a store in a folder."""
     async with running(server.client, make_settings(lease=20), image, {"tiny": 4, "small": 2, "boxed": 1}) as system:
         yield system
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The host:port of a registry."""
+    registry = Registry(tmp_path_factory.mktemp("registry"))
+    registry.start()
+    yield registry.address
+    registry.stop()
+
+
+@pytest.fixture
+def registry_of_its_own(tmp_path: Path) -> Iterator[Registry]:
+    """One that may be taken down."""
+    registry = Registry(tmp_path / "registry")
+    registry.start()
+    yield registry
+    registry.stop()
+
+
+@pytest.fixture
+def sick(registry_of_its_own: Registry) -> Iterator[Sick]:
+    """In front of the registry of its own, healthy until it is told otherwise."""
+    sick = Sick(registry_of_its_own)
+    yield sick
+    sick.close()
+
+
+@pytest.fixture(scope="session")
+def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The host:port of a registry that lets in those of PASSWORDS."""
+    registry = Registry(tmp_path_factory.mktemp("private_registry"), PASSWORDS)
+    registry.start()
+    yield registry.address
+    registry.stop()
+
+
+@pytest.fixture
+def new_image() -> Iterator[Callable[..., str]]:
+    """Makes images that only a registry has, see `push_new_image`; removes what became of them on the machine."""
+    made: list[str] = []
+
+    def make(address: str, **more: object) -> str:
+        made.append(push_new_image(address, **more))
+        return made[-1]
+
+    yield make
+    for reference in made:
+        forget_image(reference)

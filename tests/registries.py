@@ -17,12 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import docker
+import docker.errors
 
 
 class Registry:
     """Debian's docker-registry, with a storage of its own that outlives its process; `users` and their passwords."""
 
     def __init__(self, folder: Path, users: Mapping[str, str] | None = None) -> None:
+        folder.mkdir(exist_ok=True)
         self._program = Path(sys.executable).parent / "docker-registry"
         assert self._program.exists(), "tests need Debian's docker-registry: scripts/test-tools unpacks it"
         self.address = f"127.0.0.1:{free_port()}"
@@ -242,6 +244,17 @@ def push_new_image(
         assert "error" not in message, message
     images.remove_image(f"{repository}:1")
     return f"{repository}:1"
+
+
+def forget_image(reference: str) -> None:
+    """Removes all of an image's names, by whichever registry's address it came."""
+    api = docker.from_env().api
+    name = reference.partition("/")[2].rpartition(":")[0]
+    for image in api.images():
+        for one in (*(image["RepoTags"] or ()), *(image["RepoDigests"] or ())):
+            if f"/{name}:" in one or f"/{name}@" in one:
+                with suppress(docker.errors.APIError):
+                    api.remove_image(one, force=True)
 
 
 def _hashed(password: str) -> str:

@@ -24,15 +24,15 @@ class Credentials:
 
 
 @dataclass(frozen=True)
-class Login:
+class Identity:
     """How an engine is told whom to be: a user's name for messages, and the header of its API."""
 
     user: str
     headers: dict[str, str] = field(repr=False)
 
 
-def login(connection: Connection, reference: str, credentials: Credentials | None) -> Login:
-    """The login at the reference's registry; raises ImageNotFound where it is none, RegistryUnavailable."""
+def identity(connection: Connection, reference: str, credentials: Credentials | None) -> Identity:
+    """The identity at the reference's registry; raises ImageNotFound where it is none, RegistryUnavailable."""
     api = connection.api
     auth = cast(Any, docker.auth)  # not typed
     found: dict[str, Any]
@@ -52,4 +52,4 @@ def login(connection: Connection, reference: str, credentials: Credentials | Non
     except docker.errors.DockerException as error:
         raise RegistryUnavailable(f"no credentials for {reference} from docker's helper: {error}") from error
     user = found.get("username") or found.get("Username") or ("a token" if found else ANONYMOUS)
-    return Login(user, {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(found).encode()).decode()})
+    return Identity(user, {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(found).encode()).decode()})

@@ -12,7 +12,7 @@ import requests.exceptions
 
 from ._connection import Connection, Refused
 from ._registry import registry_error, split_reference
-from .credentials import Credentials, login
+from .credentials import Credentials, identity
 from .errors import EngineUnavailable, ImageNotFound, RegistryUnavailable
 from .interrupt import Interrupt
 from .progress import Layers, Report
@@ -82,7 +82,7 @@ class Images:
 
         Raises ImageNotFound, RegistryUnavailable; the latter also where no answer came `within` so many seconds.
         """
-        me = login(self._connection, reference, credentials)
+        me = identity(self._connection, reference, credentials)
         path = "/distribution/{0}/json"
         try:
             response = self._connection.stream("GET", path, reference, headers=me.headers, timeout=within)
@@ -186,7 +186,7 @@ class Images:
         credentials: Credentials | None,
         interrupt: Interrupt | None,
     ) -> None:
-        me = login(self._connection, reference, credentials)
+        me = identity(self._connection, reference, credentials)
         layers = Layers()
         try:
             response = self._connection.stream(

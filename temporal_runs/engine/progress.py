@@ -1,4 +1,4 @@
-"""How far a pull, push or build is, as its messages tell it: pulls and pushes layer by layer, added up as they come."""
+"""How far a pull, push or build is, as its messages tell it: of a pull or push by layer, added up as they come."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

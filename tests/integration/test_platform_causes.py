@@ -1,7 +1,6 @@
 """Error: what the machine, a registry or the store does to a Run, brought about for real; and what heals in time."""
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -12,14 +11,6 @@ from temporal_runs.client import RunError, RunFailed, RunHandle
 from temporal_runs.status import RunResult, State
 from tests.conftest import System, eventually
 from tests.registries import Registry
-
-
-@pytest.fixture
-def registry_of_its_own(tmp_path: Path) -> Iterator[Registry]:
-    registry = Registry(tmp_path)
-    registry.start()
-    yield registry
-    registry.stop()
 
 
 def pushed(system: System, registry: Registry) -> str:
