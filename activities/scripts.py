@@ -43,12 +43,12 @@ trap 'stopped=1 untold=1 woken=1; tell' TERM
 status_of() {
     tell
     woken=
-    wait "$child"
+    wait "$child" 2> /dev/null # where some shells print what a program died of
     status=$?
     # A signal ends the wait before the program has ended, unless it came just after: then there is none to wait for.
     while [ "$woken" ]; do
         woken=
-        wait "$child"
+        wait "$child" 2> /dev/null
         again=$?
         [ "$again" = 127 ] || status=$again
     done

@@ -128,6 +128,16 @@ async def test_a_detached_run_is_looked_at_and_stopped(terminal: Terminal, syste
     await eventually(listed)
 
 
+async def test_a_run_in_a_named_environment_says_in_which_revision(terminal: Terminal, system: System):
+    run_id, name = new_id(), f"e-{uuid.uuid4().hex[:8]}"
+    assert (await terminal.types("environment", "create", name, "--image", system.image)).stdout == f"{name}#1\n"
+    assert (await terminal.types("environment", "revise", name, "--image", "no-such-image")).returncode == 0
+    options = ["--environment", f"{name}#1", "--tier", "tiny", "--id", run_id]
+    done = await terminal.types("run", *options, "--", "echo", "ran")
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+    assert f"Environment  {name}#1" in (await terminal.types("status", run_id)).stdout
+
+
 async def test_ctrl_c_leaves_the_run_and_says_how_to_come_back(terminal: Terminal, system: System):
     run_id = new_id()
     options = ["--id", run_id, "--tier", "tiny", "--image", system.image]

@@ -1,7 +1,9 @@
 """Named environments and scripts around the command, in real Runs."""
 
 import uuid
+from collections.abc import Iterator
 
+import docker
 import pytest
 
 from temporal_runs.client import RunFailed, RunStopped
@@ -13,8 +15,14 @@ from tests.conftest import System
 
 
 @pytest.fixture
-def name() -> str:
-    return f"e-{uuid.uuid4().hex[:8]}"
+def name() -> Iterator[str]:
+    """A new name; images that know themselves by it are removed."""
+    name = f"e-{uuid.uuid4().hex[:8]}"
+    yield name
+    engine = docker.from_env()
+    for image in engine.images.list(name="temporal-runs/environment"):
+        if any(line.startswith(f"WORD={name}") for line in image.attrs["Config"]["Env"] or ()):
+            engine.images.remove(image.id, force=True)
 
 
 def saying(system: System, word: str) -> Environment:

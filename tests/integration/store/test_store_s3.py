@@ -65,6 +65,14 @@ def test_what_is_pushed_comes_back_as_it_was(desk: Desk):
     assert list(desk.store.verify()) == []
 
 
+def test_of_those_who_create_a_document_at_once_one_does(s3_url: Callable[[], str]):
+    store = Store.open(s3_url())
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(lambda n: store.create("environments/ml/1.json", b"%d" % n), range(8)))
+    assert sum(created) == 1
+    assert store.get("environments/ml/1.json") == b"%d" % created.index(True)
+
+
 def test_ten_thousand_small_files_are_a_few_dozen_requests(desk: Desk, requests: list[str]):
     shapes = random.Random(3)
     files: dict[bytes, Content] = {
