@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
 from typing import Any, TypeVar
 
 from temporalio import activity
@@ -51,7 +50,7 @@ class Attendance:
 
     def report_engine(self, progress: Progress) -> None:
         """The progress of a pull, push or build."""
-        self.report(**asdict(progress))
+        self.report(**vars(progress))
 
     async def in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Runs blocking work in a thread. Cancelled, it tells the thread to end at its next report and waits for it."""

@@ -186,7 +186,7 @@ class Environment(BaseModel):
             *(_steps(SETUP_REQUIREMENTS, _PIP) if self.requirements else ()),
             *_script_steps("post_setup", self.post_setup),
         ]
-        return ["USER root", *steps] if steps else []
+        return ["USER 0", *steps] if steps else []
 
     @property
     def _said(self) -> set[str]:

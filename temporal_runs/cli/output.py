@@ -140,8 +140,8 @@ def now(status: "RunStatus") -> str:
     done = status.progress or {}
     if "files" in done:
         return f"{said}: {plural(done['files'], 'file')}, {size(done['bytes'])}"
-    if done.get("total"):
-        return f"{said}: {done['text']}, {size(done['current'])} of {size(done['total'])}"
+    if done.get("instruction"):
+        return f"{said}: {done['instruction']}: {done['text']}"
     last = str(done.get("text") or done.get("last_lines") or "").splitlines()
     return f"{said}: {last[-1]}" if last else said
 

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from temporal_runs.engine import Engine, ImageNotFound, RegistryUnavailable
 
 from .login import Login
+from .names import is_of_docker_hub
 
 ANSWER_SECONDS = 60
 """How long a digest is believed."""
+
+HUB_ANSWER_SECONDS = 1800
+"""The same of Docker Hub, which counts each question as a pull, and allows few of them."""
 
 SILENCE_SECONDS = 10
 """How long a registry is left alone that gave none: a machine without a network does not pay for every Run."""
@@ -50,7 +54,8 @@ class Answers:
     def _ask(self, answer: _Answer, name: str, login: Login, within: float) -> None:
         try:
             answer.digest, answer.error = self._engine.digest(name, login.credentials, within), None
-            answer.until = time.monotonic() + ANSWER_SECONDS
+            seconds = HUB_ANSWER_SECONDS if is_of_docker_hub(name) else ANSWER_SECONDS
+            answer.until = time.monotonic() + seconds
         except ImageNotFound:
             raise  # it may be pushed the moment after
         except RegistryUnavailable as error:

@@ -17,6 +17,12 @@ def is_pinned(reference: str) -> bool:
     return "@" in reference or is_id(reference)
 
 
+def is_of_docker_hub(reference: str) -> bool:
+    """Whether a name without a registry's host, or with that one's, stands for it."""
+    first, slash, _ = reference.partition("/")
+    return not slash or first == "docker.io" or not (first == "localhost" or "." in first or ":" in first)
+
+
 def repository(reference: str) -> str:
     """A name without its tag and digest."""
     name = reference.partition("@")[0]

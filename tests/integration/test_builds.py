@@ -226,6 +226,24 @@ async def test_a_dockerfile_of_the_project_takes_its_files(sharing: System):
     assert not {State.BUILDING, State.PULLING} & set(states(again))
 
 
+async def test_requirements_and_setup_scripts_are_built_once_in_dominos_order(sharing: System):
+    # Stands in for the one of an image with pip: no build on a test's machine reaches a package index.
+    python = "RUN printf '#!/bin/sh\\ncat \"$6\" >> /order\\n' > /bin/python3 && busybox chmod +x /bin/python3"
+    environment = {
+        **unbuilt(sharing, python)["environment"],
+        "pre_setup": "echo before >> /order",
+        "requirements": True,
+        "post_setup": "echo after >> /order",
+    }
+    project = sharing.project({"requirements.txt": "boosting==1\n"})
+    run = {"project": project, "tier": "alone", "environment": environment}
+    handle = await sharing.start("cat /order; echo 1 > result.txt", **run)
+    assert State.BUILDING in states(await handle.result())
+    assert await sharing.console(handle) == b"before\nboosting==1\nafter\n"
+    again = await (await sharing.start("cat result.txt", **run)).result()
+    assert State.BUILDING not in states(again)
+
+
 async def test_a_dockerfile_that_there_is_not(sharing: System):
     handle = await sharing.start("true", tier="alone", environment={"dockerfile": "Dockerfile"})
     with pytest.raises(RunFailed) as failure:

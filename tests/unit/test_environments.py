@@ -149,7 +149,7 @@ def test_setup_happens_in_dominos_order_as_root():
         base="b", pre_setup="#!/bin/bash -e\nexport A=(1)", requirements="a/b.txt", post_setup="true"
     )
     assert environment.setup_instructions() == [
-        "USER root",
+        "USER 0",
         "COPY .temporal-runs/pre_setup.sh /tmp/temporal-runs/pre_setup.sh",
         "RUN /bin/bash -e /tmp/temporal-runs/pre_setup.sh",
         "COPY .temporal-runs/requirements.txt /tmp/temporal-runs/requirements.txt",
