@@ -92,6 +92,10 @@ class MachineImages:
         """Does a build; where the disk is full, once more after all images that may go went."""
         return self._cache.with_room(work)
 
+    def make_room(self) -> bool:
+        """Removes all images that may go; whether any went."""
+        return self._cache.make_room()
+
     def tidy(self) -> None:
         """Removes images that are too many, and sees to pulls whose end was not seen; to be called now and then."""
         self._arrivals.settle()
