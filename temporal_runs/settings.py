@@ -8,9 +8,9 @@ import os
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,6 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from temporal_runs.spec import Id, Seconds
 from temporal_runs.steps import Tier
 
 GIB = 2**30
@@ -107,7 +108,7 @@ class Settings(BaseSettings):
             return {tier.name: tier for tier in DEFAULT_TIERS}
         try:
             table = tomllib.loads(self.tiers.read_text())
-            entries = TypeAdapter(dict[str, _TierEntry]).validate_python(table)
+            entries = TypeAdapter(dict[Id, _TierEntry]).validate_python(table)
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(f"TEMPORAL_RUNS_TIERS: {self.tiers} cannot be read: {error}") from None
         except ValidationError as error:
@@ -120,21 +121,34 @@ class Settings(BaseSettings):
 class _TierEntry(BaseModel, extra="forbid"):
     cores: Annotated[float, Field(gt=0)]
     memory: str | int
+    gpus: Annotated[int, Field(ge=0)] = 0
     pids: Annotated[int, Field(gt=0)] = 4096
     shm: str | int = "64MiB"
     disk: str | int | None = None
     user: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    default_time_limit: Seconds | None = None
+    max_time_limit: Seconds | None = None
     mounts: dict[str, Annotated[str, Field(pattern=r"^/")]] = {}
+
+    @model_validator(mode="after")
+    def the_default_is_allowed(self) -> Self:
+        """Raises ValueError where Runs that ask for no time limit would get a greater one than others may have."""
+        if self.max_time_limit and (self.default_time_limit or 0) > self.max_time_limit:
+            raise ValueError("default_time_limit should not be greater than max_time_limit")
+        return self
 
     def as_tier(self, name: str) -> Tier:
         return Tier(
             name=name,
             cores=self.cores,
             memory=memory_bytes(self.memory),
+            gpus=self.gpus,
             pids=self.pids,
             shm=memory_bytes(self.shm),
             disk=None if self.disk is None else memory_bytes(self.disk),
             user=self.user,
+            default_time_limit=self.default_time_limit,
+            max_time_limit=self.max_time_limit,
             mounts=self.mounts,
         )
 

@@ -25,6 +25,7 @@ from temporal_runs.steps import (
     Prepared,
     Request,
     Submission,
+    tier_queue,
 )
 from temporal_runs.workflows.causes import cause
 from temporal_runs.workflows.life import Life
@@ -103,7 +104,7 @@ class Phases:
             "acknowledge",
             request,
             Lease,
-            task_queue=f"tier.{spec.tier}",
+            task_queue=tier_queue(spec.tier),
             start_to_close_timeout=SOON,
             schedule_to_close_timeout=timedelta(seconds=spec.queue_limit) if spec.queue_limit else None,
             priority=Priority(priority_key=spec.priority, fairness_key=spec.owner[:64]),

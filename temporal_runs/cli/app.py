@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from temporal_runs.cli import files, processes, run, runs
+from temporal_runs.cli import files, fleet, processes, run, runs
 
 app = typer.Typer(
     name="temporal-runs",
@@ -31,12 +31,15 @@ for name, function in {
     app.command(name)(function)
 app.add_typer(files.app, name="files")
 for name, function in {
+    "tiers": fleet.tiers,
+    "executors": fleet.executors,
+    "backlog": fleet.backlog,
     "up": processes.up,
     "setup": processes.setup,
     "dispatcher": processes.dispatcher,
-    "executor": processes.executor,
 }.items():
     app.command(name)(function)
+app.add_typer(processes.executor_app, name="executor")
 
 
 def command() -> Any:
