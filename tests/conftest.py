@@ -234,5 +234,6 @@ async def system(
     server: WorkflowEnvironment, image: str, make_settings: Callable[..., Settings]
 ) -> AsyncIterator[System]:
     """The whole system, on a store in a folder."""
-    async with running(server.client, make_settings(lease=20), image, {"tiny": 4, "small": 2, "boxed": 1, "brief": 1}) as system:
+    serve = {"tiny": 4, "small": 2, "boxed": 1, "brief": 1}
+    async with running(server.client, make_settings(lease=20), image, serve) as system:
         yield system
