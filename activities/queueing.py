@@ -29,6 +29,9 @@ class Queueing:
         if tier is None:
             known = ", ".join(self._tiers)
             raise fault("invalid_spec", f"tier: there is no tier {spec.tier!r}; there are {known}", field="tier")
+        if tier.max_time_limit and (spec.time_limit or 0) > tier.max_time_limit:
+            problem = f"tier {tier.name} allows {tier.max_time_limit:g} seconds at most, not {spec.time_limit:g}"
+            raise fault("invalid_spec", f"time_limit: {problem}", field="time_limit")
         for name in spec.mounts:
             if name not in tier.mounts:
                 known = ", ".join(tier.mounts) or "none"
@@ -44,6 +47,7 @@ class Queueing:
         for one in imports:
             self._store.require_folder(one.project, one.commit, one.path)
         revision = resolve(spec, self._store)
+        spec = spec.model_copy(update={"time_limit": tier.time_limit(spec.time_limit)})
         return Inputs(
             spec=spec,
             commit=self._store.resolve(spec.project, spec.revision),

@@ -77,7 +77,7 @@ class Running:
         holding = attendance.holding
         if not holding.begun:
             secrets = read_secrets(order.assignment.inputs.spec.secrets, self._secrets_folder)
-            self._engine.create(container_for(order, holding.container, secrets, self._labels))
+            self._engine.create(container_for(order, holding, secrets, self._labels))
             holding = self._leases.update(holding.token, begun=True)
         elif not self._was_never_started(holding.container):
             return

@@ -13,19 +13,36 @@ EndedBy = Literal["itself", "stop", "time_limit"]
 
 
 class Tier(Model):
-    """A kind of machine: the limits a command runs under. Memory, shm and disk in bytes."""
+    """A kind of machine: the limits a command runs under. Memory, shm and disk in bytes, times in seconds."""
 
     name: str
     cores: float
     memory: int
+    gpus: int = 0
+    """how many it has to itself"""
     pids: int = 4096
     shm: int = 64 * 2**20
     disk: int | None = None
     """bytes a command can write into its working directory; None: as much as the machine has"""
     user: int | None = None
     """number of the user that commands run as; None: 1000"""
+    default_time_limit: float | None = None
+    """the time limit of a spec that has none"""
+    max_time_limit: float | None = None
+    """the greatest one that a spec may have, and the default where there is no other"""
     mounts: dict[str, str] = Field(default_factory=dict[str, str])
     """name → folder of the machine that a command of this tier may read"""
+    images: list[str] = Field(default_factory=list[str])
+    """references of images that its executors fetch before a Run asks for them"""
+
+    def time_limit(self, asked_for: float | None) -> float | None:
+        """The one that holds for a spec which asks for that."""
+        return asked_for or self.default_time_limit or self.max_time_limit
+
+
+def tier_queue(tier: str) -> str:
+    """The task queue in which Runs of a tier wait for an executor."""
+    return f"tier.{tier}"
 
 
 class Attempt(Model):

@@ -28,6 +28,7 @@ from temporal_runs.steps import (
     Request,
     Submission,
     Ticket,
+    tier_queue,
 )
 from temporal_runs.workflows.causes import cause
 from temporal_runs.workflows.executors import (
@@ -81,7 +82,7 @@ class Phases:
             "acknowledge",
             request,
             Lease,
-            task_queue=f"tier.{spec.tier}",
+            task_queue=tier_queue(spec.tier),
             start_to_close_timeout=SOON,
             schedule_to_close_timeout=timedelta(seconds=spec.queue_limit) if spec.queue_limit else None,
             priority=Priority(priority_key=spec.priority, fairness_key=spec.owner[:64]),
