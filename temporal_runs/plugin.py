@@ -21,6 +21,7 @@ SIDE_EFFECT_FREE = (
     "temporal_runs.steps",
     "temporal_runs.search_attributes",
     "temporal_runs.workflows.causes",
+    "temporal_runs.workflows.details",
     "temporal_runs.workflows.states",
 )
 """Modules of ours that a workflow may share: records and tables. Loading them anew would cost every Run 13 ms."""
