@@ -8,6 +8,7 @@ import docker
 import pytest
 
 from temporal_runs.engine import Engine, Interrupt, Interrupted, Progress
+from tests.builds import built_on
 from tests.registries import Registry, Sick
 
 
@@ -41,7 +42,7 @@ def test_a_build_that_sleeps(engine: Engine, small_image: str, tag: str, how: st
         sleeps.set()
 
     with pytest.raises(Interrupted if how == "interrupted" else GaveUp):
-        engine.build(small_image, [instruction], tag, begun, interrupt)
+        engine.build(built_on(engine, small_image, instruction), tag, begun, interrupt)
     assert engine.find_image(tag) is None
     gone = time.monotonic() + 30
     while any(tag in one["Command"] for one in docker.from_env().api.containers(all=True)):

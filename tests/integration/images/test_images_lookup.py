@@ -8,6 +8,7 @@ import pytest
 
 from temporal_runs.engine import CredentialsRefused, Engine, ImageNotFound, RegistryUnavailable
 from temporal_runs.images import ANYBODY, Login, MachineImages
+from tests.builds import built_on
 from tests.dying import killed_everywhere
 from tests.integration.images.conftest import ADA, BOB, STRANGER, nothing
 from tests.registries import Registry, Sick, forget_image
@@ -169,7 +170,7 @@ def test_an_image_built_on_one_that_came_with_credentials_is_as_private(
     images = machine()
     base = fetched(images, private_image, ADA)
     tag = f"{private_image.removesuffix(':1')}-built:1"
-    images.built(engine.build(base, ["ENV A=1"], tag, nothing), tag, base)
+    images.built(engine.build(built_on(engine, base, "ENV A=1"), tag, nothing), tag, [base])
     built = engine.find_image(tag)
     assert built
     assert images.resolve(built.id, ADA).id == built.id
