@@ -1,6 +1,5 @@
 """Which image a name means, and who may have it."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,11 +71,8 @@ def test_a_registry_that_hangs_delays_an_image_of_the_machine_once(
     images = machine()
     assert images.resolve(reference).id == image
     asked = len(sick.requests)
-    begun = time.monotonic()
     for _ in range(20):
         assert images.resolve(reference).id == image
-    # Not a measurement: the registry would be waited for 2 s each time.
-    assert time.monotonic() - begun < 2
     assert len(sick.requests) == asked
 
 
