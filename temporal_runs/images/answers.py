@@ -16,7 +16,8 @@ HUB_ANSWER_SECONDS = 1800
 """The same of Docker Hub, which counts each question as a pull, and allows few of them."""
 
 SILENCE_SECONDS = 10
-"""How long a registry is left alone that gave none: a machine without a network does not pay for every Run."""
+"""How long a registry is left alone that gave none, and does not say how long: a machine without a network does not
+pay for every Run."""
 
 KEPT = 1000
 
@@ -60,4 +61,4 @@ class Answers:
             raise  # it may be pushed the moment after
         except RegistryUnavailable as error:
             answer.error = error
-            answer.until = time.monotonic() + SILENCE_SECONDS
+            answer.until = time.monotonic() + (error.retry_after or SILENCE_SECONDS)
