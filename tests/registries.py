@@ -221,9 +221,14 @@ def free_port() -> int:
 
 
 def push_new_image(
-    address: str, name: str = "", layers: int = 1, size: int = 2**20, login: Mapping[str, str] | None = None
+    address: str,
+    name: str = "",
+    layers: int = 1,
+    size: int = 2**20,
+    login: Mapping[str, str] | None = None,
+    base: str = "scratch",
 ) -> str:
-    """The reference of an image that only the registry has, with layers of so many random bytes.
+    """The reference of an image that only the registry has, with layers of so many random bytes in /layer0 and on.
 
     `login` is {"username": ..., "password": ...}.
     """
@@ -232,7 +237,7 @@ def push_new_image(
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as tar:
         files = {f"layer{number}": os.urandom(size) for number in range(layers)}
-        dockerfile = "\n".join(["FROM scratch", *(f"COPY {file} /" for file in files), 'CMD ["/none"]', ""])
+        dockerfile = "\n".join([f"FROM {base}", *(f"COPY {file} /" for file in files), 'CMD ["/none"]', ""])
         for path, content in {**files, "Dockerfile": dockerfile.encode()}.items():
             entry = tarfile.TarInfo(path)
             entry.size = len(content)

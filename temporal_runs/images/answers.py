@@ -52,7 +52,8 @@ class Answers:
         with answer.lock:
             age = time.monotonic() - answer.at
             believed = HUB_ANSWER_SECONDS if is_of_docker_hub(name) else ANSWER_SECONDS
-            if age > (patience.silence if answer.error else believed):
+            silence = (answer.error and answer.error.retry_after) or patience.silence
+            if age > (silence if answer.error else believed):
                 self._ask(answer, name, login, patience.within)
             if answer.error:
                 raise answer.error
