@@ -77,19 +77,16 @@ class LocalObjects:
             top = self.path(prefix)
             if top.is_file():
                 return [prefix]
-            found = (Path(folder, name) for folder, _, names in os.walk(top) for name in names)
-            return sorted(str(path.relative_to(self.root)) for path in found)
+            return sorted(str(path.relative_to(self.root)) for path in files_below(top))
 
     def stored(self, prefix: str) -> Iterator[Stored]:
         with self.told(f"list {prefix}"):
             self._expect_root()
-            for folder, _, names in os.walk(self.path(prefix)):
-                for name in names:
-                    path = Path(folder, name)
-                    with suppress(FileNotFoundError):  # removed meanwhile
-                        found = path.stat()
-                        at = datetime.fromtimestamp(found.st_mtime, UTC)
-                        yield Stored(str(path.relative_to(self.root)), found.st_size, at)
+            for path in files_below(self.path(prefix)):
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    found = path.stat()
+                    at = datetime.fromtimestamp(found.st_mtime, UTC)
+                    yield Stored(str(path.relative_to(self.root)), found.st_size, at)
 
     def folders(self, prefix: str) -> list[str]:
         with self.told(f"list {prefix}"):
@@ -267,6 +264,18 @@ class LocalBatch:
         for temporary, path in places.items():
             place(temporary, path)
         sync_all(self._objects.root, list({path.parent for path in places.values()}))
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, none where there is no folder. What cannot be listed raises OSError: by itself
+    `os.walk` passes it over, and what is not seen here is taken for gone, and what it needs for litter."""
+
+    def failed(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    for above, _, names in os.walk(folder, onerror=failed):
+        yield from (Path(above, name) for name in names)
 
 
 def place(temporary: Path, path: Path) -> None:
