@@ -7,7 +7,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from temporal_runs.store import Store
@@ -71,8 +71,7 @@ class Cache:
             self._trash.put(oldest)
             self._trash.empty()
         self._trash.empty()
-        sync_filesystem(self._folder)
-        self._synced.write_text(BOOT.read_text())
+        self._sync()
 
     def _make_over_ancestor(self, project: str, commit: str, root: Node, owner: Owner, progress: Progress) -> None:
         """Makes what differs from an ancestor's, where one of these is shown, else the whole."""
@@ -103,16 +102,24 @@ class Cache:
             surplus -= one.st_blocks * 512
         return surplus
 
+    def _sync(self) -> None:
+        """Waits until everything is on disk, and notes since when: what is made meanwhile may not be."""
+        draft = self._folder / "synced.new"
+        draft.write_text(BOOT.read_text())
+        sync_filesystem(self._folder)
+        draft.replace(self._synced)
+
     def _distrust_what_was_not_on_disk(self, layers: Path) -> None:
         """After the machine went down, files that were not synced before may be empty or half."""
         with suppress(FileNotFoundError):
             if self._synced.read_text() == BOOT.read_text():
                 return
-        trusted = self._synced.stat().st_mtime if self._synced.exists() else 0
-        for path, one in self.blobs.files():
-            if one.st_ctime > trusted:
-                path.unlink()
-        for record in layers.glob("*.json"):
-            if record.stat().st_ctime > trusted:
-                record.unlink()
-        self._synced.write_text(BOOT.read_text())
+        trusted = self._synced.stat().st_mtime_ns if self._synced.exists() else 0
+        records = [(path, path.stat()) for path in layers.glob("*.json")]
+        dropped = [path for path, one in chain(self.blobs.files(), records) if one.st_ctime_ns >= trusted]
+        for path in dropped:
+            path.unlink()
+        if dropped:
+            self._sync()
+        else:
+            self._synced.write_text(BOOT.read_text())

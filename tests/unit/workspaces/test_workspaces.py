@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from temporal_runs.store import Changes, StoreCorrupt, StoreUnavailable
+from temporal_runs.store.local import sync_filesystem
 from temporal_runs.store.trees import Node
 from temporal_runs.workspaces.blobs import Blobs, key_of
 from temporal_runs.workspaces.cache import BOOT, Cache
@@ -253,6 +255,14 @@ def test_any_commands_one_after_the_other_leave_what_they_would_in_a_plain_folde
             assert contents(folder) == contents(plain)
 
 
+def reboot(executor: Executor, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The executor starts on a machine that was started again: nothing but its boot id tells."""
+    assert BOOT.exists()
+    (folder / "boot").write_text(f"boot {uuid.uuid4()}")
+    monkeypatch.setattr("temporal_runs.workspaces.cache.BOOT", folder / "boot")
+    executor.start()
+
+
 class TestCache:
     """The cache beneath overlays."""
 
@@ -377,13 +387,24 @@ class TestCache:
         executor.run("r2", later, lambda folder: None)
         lost = [path for path, found in executor.cache.blobs.files() if path.read_bytes() == b"1234"]
         os.truncate(lost[0], 0)
-        (tmp_path / "boot").write_text("another boot")
-        monkeypatch.setattr("temporal_runs.workspaces.cache.BOOT", tmp_path / "boot")
-        executor.start()
+        reboot(executor, tmp_path, monkeypatch)
         assert [path.exists() for path in lost] == [False]
         with executor.at_work("r3", later) as folder:
             assert (folder / "later").read_bytes() == b"1234"
-        assert BOOT.exists()
+
+    def test_after_a_power_cut_what_was_made_during_the_last_sync_is_not_trusted(
+        self, executor: Executor, first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def sync(folder: Path) -> None:
+            sync_filesystem(folder)
+            executor.run("r1", first, lambda folder: None)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("temporal_runs.workspaces.cache.sync_filesystem", sync)
+            executor.workspaces.tidy()
+        assert self.layers(executor) == 1
+        reboot(executor, tmp_path, monkeypatch)
+        assert (self.layers(executor), list(executor.cache.blobs.files())) == (0, [])
 
     def test_two_that_want_the_same_make_it_once(self, executor: Executor, first: str) -> None:
         names = [f"r{n}" for n in range(6)]
