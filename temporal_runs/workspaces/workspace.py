@@ -17,6 +17,7 @@ from temporal_runs.store import Store
 from temporal_runs.store.descriptors import opened
 from temporal_runs.store.history import History
 from temporal_runs.store.intake import Progress
+from temporal_runs.store.local import sync
 from temporal_runs.store.taking import Taking
 from temporal_runs.store.trees import Node
 from temporal_runs.workspaces.blobs import Copies, Owner, key_of
@@ -192,13 +193,16 @@ class Workspaces:
     def _record(self, place: Path) -> _Record | None:
         try:
             return msgspec.json.decode((place / RECORD).read_bytes(), type=_Record)
-        except FileNotFoundError:
+        except (FileNotFoundError, msgspec.MsgspecError):
             return None
 
     def _recorded(self, place: Path, record: _Record) -> _Record:
         draft = place / f"{RECORD}.new"
         draft.write_bytes(msgspec.json.encode(record))
+        # On disk before anybody has mounted what it names: after a power cut it still tells what that was.
+        sync(draft)
         draft.replace(place / RECORD)
+        sync(place)
         return record
 
     def _overlay(self, place: Path, record: _Record) -> Overlay:

@@ -202,6 +202,18 @@ def test_a_workspace_that_is_there_is_kept_and_half_a_one_made_anew(executor: Ex
         assert not (folder / "mine").exists()
 
 
+@pytest.mark.parametrize("torn", [b"", b'{"kind": "overl'])
+def test_a_workspace_whose_record_is_torn_is_made_anew_and_in_nobodys_way(
+    executor: Executor, first: str, torn: bytes
+) -> None:
+    executor.make("r1", first)
+    (executor.folder / "workspaces/r1/record.json").write_bytes(torn)
+    executor.start()
+    executor.workspaces.tidy()
+    with executor.at_work("r1", first) as folder:
+        assert contents(folder)[b"a.txt"] == FILES[b"a.txt"]
+
+
 def test_landing_again_makes_nothing(executor: Executor, first: str) -> None:
     with executor.at_work("r1", first) as folder:
         (folder / "a.txt").write_text("2")
