@@ -69,6 +69,15 @@ class Layers:
         """The folder of a layer."""
         return self._folder / str(number)
 
+    def reserve(self, numbers: Iterable[int]) -> None:
+        """Never gives these to new layers: somebody may still mount by its path what had one of them."""
+        self._last = max(self._last, *numbers, 0)
+
+    def has(self, numbers: Iterable[int]) -> bool:
+        """Whether all of these layers are there."""
+        with self._lock:
+            return self._layers.keys() >= set(numbers)
+
     @contextmanager
     def hold(self, roots: Iterable[Node], owner: Owner, *, flat: bool = False) -> Generator[Layer | None]:
         """A layer that shows the first of these folders that any does, as this owner's; its stack stays until `with`

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from temporal_runs.store import Changes, StoreCorrupt, StoreUnavailable
 from temporal_runs.store.local import sync_filesystem
 from temporal_runs.store.trees import Node
+from temporal_runs.workspaces import Import, NotWhole
 from temporal_runs.workspaces.blobs import Blobs, key_of
 from temporal_runs.workspaces.cache import BOOT, Cache
 from temporal_runs.workspaces.layers import DEEP, DEEPEST
@@ -225,6 +226,32 @@ def test_landing_again_makes_nothing(executor: Executor, first: str) -> None:
     assert executor.workspaces.names() == []
 
 
+def test_after_a_power_cut_a_prepared_workspace_is_not_used_and_shows_nobody_elses_files(
+    executor: Executor, first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported = Import(PROJECT, first, "d")
+    other = executor.push(build(tmp_path / "other", {b"secret": ("file", b"another's", False)}), first)
+    made = executor.make("r1", first, imports=[imported])
+    reboot(executor, tmp_path, monkeypatch)
+    executor.start()
+    executor.make("r2", other)
+    with pytest.raises(NotWhole, match="lost the Run's files"):
+        executor.make("r1", first, imports=[imported])
+    below = [*(made.overlay.lower if made.overlay else ()), *made.imports.values()]
+    assert not any((folder / "secret").exists() for folder in below)
+    with executor.at_work("r3", first, imports=[imported]) as folder:
+        assert contents(folder)[b"a.txt"] == FILES[b"a.txt"]
+
+
+def test_a_workspace_is_not_used_when_somebody_has_removed_the_cache(executor: Executor, first: str) -> None:
+    more = [Import(PROJECT, first, "d")]
+    executor.make("r1", first, imports=more)
+    shutil.rmtree(executor.folder / "cache")
+    executor.start()
+    with pytest.raises(NotWhole):
+        executor.make("r1", first, imports=more)
+
+
 PLACES = ["a", "b", "d", "d/a", "d/b", "d/e/a", "d/e", "f/a"]
 steps = st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(["write", "remove", "replace"])), max_size=5)
 
@@ -271,7 +298,8 @@ def reboot(executor: Executor, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     """The executor starts on a machine that was started again: nothing but its boot id tells."""
     assert BOOT.exists()
     (folder / "boot").write_text(f"boot {uuid.uuid4()}")
-    monkeypatch.setattr("temporal_runs.workspaces.cache.BOOT", folder / "boot")
+    for module in ("cache", "workspace"):
+        monkeypatch.setattr(f"temporal_runs.workspaces.{module}.BOOT", folder / "boot")
     executor.start()
 
 
