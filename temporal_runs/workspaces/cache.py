@@ -15,10 +15,9 @@ from temporal_runs.store.descriptors import opened
 from temporal_runs.store.history import History
 from temporal_runs.store.intake import Progress
 from temporal_runs.store.local import sync_filesystem
-from temporal_runs.store.trees import Node
 from temporal_runs.workspaces.blobs import Blobs, Links, Owner
 from temporal_runs.workspaces.filling import Filling
-from temporal_runs.workspaces.layers import Layer, Layers
+from temporal_runs.workspaces.layers import Layer, Layers, Version
 from temporal_runs.workspaces.trash import Trash
 
 ANCESTORS = 8
@@ -50,45 +49,50 @@ class Cache:
 
         It stays until `with` ends; whoever wants it longer has to be `in_use` by then.
         """
-        root = History(self._store.objects, project).load(commit).root
+        root = self.layers.root_of(project, commit) or History(self._store.objects, project).load(commit).root
+        version = Version(project, commit, root)
         while True:
-            with self.layers.hold([root], owner, flat=flat) as layer:
+            with self.layers.hold(root, owner, flat=flat) as layer:
                 if layer:
                     yield layer
                     return
             # One at a time: two that want the same would both make it.
-            with self._making[root.tree, owner], self.layers.hold([root], owner, flat=flat) as layer:
+            with self._making[root.tree, owner], self.layers.hold(root, owner, flat=flat) as layer:
                 if layer is None and flat:
-                    self._make(root, owner, None, progress)
+                    self._make(version, owner, None, progress)
                 elif layer is None:
-                    self._make_over_ancestor(project, commit, root, owner, progress)
+                    self._make_over_ancestor(version, owner, progress)
 
     def tidy(self, in_use: Callable[[], Iterable[int]]) -> None:
         """Deletes what is too much, makes deep stacks shallow. `in_use`: layers of workspaces."""
         for layer in self.layers.deep():
-            self._make(layer.root, layer.owner, None, lambda files, size: None)
+            self._make(layer.version, layer.owner, None, lambda files, size: None)
         while self._drop_surplus() > 0 and (oldest := self.layers.drop_oldest(in_use)):
             self._trash.put(oldest)
             self._trash.empty()
         self._trash.empty()
         self._sync()
 
-    def _make_over_ancestor(self, project: str, commit: str, root: Node, owner: Owner, progress: Progress) -> None:
+    def _make_over_ancestor(self, version: Version, owner: Owner, progress: Progress) -> None:
         """Makes what differs from an ancestor's, where one of these is shown, else the whole."""
-        records = islice(History(self._store.objects, project).walk(commit), 1, ANCESTORS)
-        with self.layers.hold((record.root for record in records), owner) as below:
-            shallow = below is not None and len(below.stack) < self.layers.deepest
-            self._make(root, owner, below if shallow else None, progress)
+        history = History(self._store.objects, version.project)
+        for record in islice(history.walk(version.commit), 1, ANCESTORS):
+            with self.layers.hold(record.root, owner) as below:
+                if below:
+                    shallow = len(below.stack) < self.layers.deepest
+                    self._make(version, owner, below if shallow else None, progress)
+                    return
+        self._make(version, owner, None, progress)
 
-    def _make(self, root: Node, owner: Owner, below: Layer | None, progress: Progress) -> None:
+    def _make(self, version: Version, owner: Owner, below: Layer | None, progress: Progress) -> None:
         with self.layers.draft() as number:
             filling = Filling(self._store.objects, Links(self.blobs), owner, progress)
             with opened(self.layers.path(number)) as folder:
                 if below:
-                    filling.difference(folder, below.root, root)
+                    filling.difference(folder, below.version.root, version.root)
                 else:
-                    filling.whole(folder, root)
-            self.layers.add(number, root, owner, below)
+                    filling.whole(folder, version.root)
+            self.layers.add(Layer(number, version, owner, below.stack if below else ()))
 
     def _drop_surplus(self) -> int:
         """Deletes blobs that no layer has, the oldest first, while there is too much; gives what is still too much."""

@@ -6,7 +6,8 @@ import shutil
 import socket
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from temporal_runs.store import Changes, StoreCorrupt, StoreUnavailable
+from temporal_runs.store.history import History, Record
 from temporal_runs.store.local import sync_filesystem
 from temporal_runs.store.trees import Node
 from temporal_runs.workspaces import Import, NotWhole
@@ -446,6 +448,31 @@ class TestCache:
         reboot(executor, tmp_path, monkeypatch)
         assert (self.layers(executor), list(executor.cache.blobs.files())) == (0, [])
 
+    def test_one_that_waits_for_the_store_keeps_nobody_else_waiting(
+        self, executor: Executor, first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        later = executor.push(build(tmp_path / "later", {b"later": ("file", b"1", False)}), first)
+        executor.make("r1", first)
+        asked, answered = threading.Event(), threading.Event()
+        walk = History.walk
+
+        def stalled(history: History, start: str) -> Iterator[Record]:
+            for number, record in enumerate(walk(history, start)):
+                if number:
+                    asked.set()
+                    assert answered.wait(60)
+                yield record
+
+        monkeypatch.setattr(History, "walk", stalled)
+        with ThreadPoolExecutor(2) as threads:
+            waiting = threads.submit(executor.make, "r2", later)
+            assert asked.wait(60)
+            try:
+                assert threads.submit(executor.make, "r3", first).result(timeout=10)
+            finally:
+                answered.set()
+            assert waiting.result()
+
     def test_two_that_want_the_same_make_it_once(self, executor: Executor, first: str) -> None:
         names = [f"r{n}" for n in range(6)]
         threads = [threading.Thread(target=executor.make, args=(name, first)) for name in names]
@@ -482,6 +509,13 @@ def test_a_store_that_is_gone_is_told_unless_the_cache_has_all(executor: Executo
     folder.with_name("away").rename(folder)
     with executor.at_work("r1", first) as seen:
         assert contents(seen)[b"a.txt"] == FILES[b"a.txt"]
+    if executor.kind == "copy":
+        return
+    folder.rename(folder.with_name("away"))
+    for _ in range(2):
+        with executor.at_work(f"r{uuid.uuid4()}", first) as seen:
+            assert contents(seen)[b"a.txt"] == FILES[b"a.txt"]
+        executor.start()
 
 
 def test_a_blob_is_what_its_node_is_and_whose(tmp_path: Path) -> None:
