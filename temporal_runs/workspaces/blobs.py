@@ -10,11 +10,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from temporal_runs.store.checkout import NEW_FILE, Owner
 from temporal_runs.store.descriptors import opened
 from temporal_runs.store.trees import Node
-
-Owner = tuple[int, int]
-"""A user and a group."""
 
 
 class Blobs:
@@ -114,7 +112,7 @@ def key_of(node: Node, owner: Owner) -> str:
 def copied(source: int, folder: int, name: bytes) -> None:
     """A new file with content, holes, owner, mode and time of an open one. Shares its blocks where the disk can."""
     found = os.fstat(source)
-    target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    target = os.open(name, NEW_FILE, 0o600, dir_fd=folder)
     try:
         os.ftruncate(target, found.st_size)
         for start, end in extents(source, found.st_size):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from temporal_runs.store.checkout import NEW_FILE, Owner
 from temporal_runs.store.contents import PART, Contents, FileTarget, written
 from temporal_runs.store.descriptors import OPEN_FOLDER
 from temporal_runs.store.errors import StoreCorrupt
@@ -17,9 +18,8 @@ from temporal_runs.store.intake import Progress
 from temporal_runs.store.objects import Objects
 from temporal_runs.store.packs import Packs
 from temporal_runs.store.trees import MAX_DEPTH, Node, Tree, Trees
-from temporal_runs.workspaces.blobs import Owner, key_of
+from temporal_runs.workspaces.blobs import key_of
 
-NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 WHITEOUT = os.makedev(0, 0)
 
 
