@@ -18,7 +18,7 @@ from typing import Self
 
 from .concurrent import work_through
 from .errors import StoreUnavailable
-from .objects import Batch, Held, Item, Stored
+from .objects import YOUNG, Batch, Held, Item, Stored
 
 FOLDERS = ("b", "p", "v", "d", "refs", "tmp")
 ABANDONED = 24 * 3600
@@ -113,6 +113,8 @@ class LocalObjects:
         path, aside = self.path(key), self.root / "tmp" / f"{os.getpid()}-{secrets.token_hex(8)}"
         with self.told(f"delete {key}"):
             try:
+                if path.stat().st_mtime >= before.timestamp():
+                    return False
                 path.rename(aside)
             except FileNotFoundError:
                 return False
@@ -143,13 +145,14 @@ class LocalObjects:
         work_through(self._workers, work, items)
 
     def renew(self, key: str) -> bool:
-        """Makes an object young again; False where there is none."""
+        """Makes an object young again; False where it has to be written, since there is none, or no young one."""
+        path = self.path(key)
         try:
-            os.utime(self.path(key))
+            os.utime(path)
         except FileNotFoundError:
             return False
         except PermissionError:  # another user's, in a store that is shared
-            return self.exists(key)
+            return time.time() - path.stat().st_mtime < YOUNG.total_seconds()
         return True
 
     def path(self, key: str) -> Path:
