@@ -33,6 +33,8 @@ class Cache:
         self._limit = limit
         self._folder = folder
         self._synced = folder / "synced"
+        # Its files belong to users of the machine, who could change them under the next Run.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._trash = Trash(folder / "trash")
         self.blobs = Blobs(folder / "blobs")
         self._distrust_what_was_not_on_disk(folder / "layers")

@@ -75,7 +75,7 @@ class Workspaces:
         self._cache = cache
         self._store = store
         self._kind: Kind = kind
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._trash = Trash(folder / TRASH)
         cache.layers.reserve(self._layers_in_use())
 
@@ -98,7 +98,7 @@ class Workspaces:
         record = self._record(place)
         if record is None:
             self.discard(name)
-            place.mkdir(mode=0o711)
+            place.mkdir()
             if disk:
                 Disk(place / IMAGE, place / DISK).make(disk)
             record = self._filled(place, project, commit, owner, progress, imports, disk)

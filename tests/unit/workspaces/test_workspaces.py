@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -178,20 +179,37 @@ def test_ignored_files_are_neither_landed_nor_deleted(executor: Executor, tmp_pa
     assert executor.run("r2", landed.commit, forget).changes == Changes(added=1, changed=0, deleted=1, bytes=3)
 
 
-def test_a_sparse_file_stays_sparse(executor: Executor, first: str) -> None:
+@pytest.mark.parametrize("size, at", [(20 * 2**30, 10**10), (5 * 2**20, 10**6)])
+def test_a_sparse_file_stays_sparse(executor: Executor, first: str, size: int, at: int) -> None:
     def command(folder: Path) -> None:
         with (folder / "disk").open("wb") as file:
-            file.truncate(20 * 2**30)
-            file.seek(10**10)
+            file.truncate(size)
+            file.seek(at)
             file.write(b"here")
 
     landed = executor.run("r1", first, command)
-    with executor.at_work("r2", landed.commit) as folder:
-        found = (folder / "disk").stat()
-        assert (found.st_size, found.st_blocks * 512 < 2**20) == (20 * 2**30, True)
-        with (folder / "disk").open("rb") as file:
-            file.seek(10**10)
-            assert file.read(4) == b"here"
+    for _ in ("from the cache", "from the store"):
+        with executor.at_work(f"r{uuid.uuid4()}", landed.commit) as folder:
+            found = (folder / "disk").stat()
+            assert (found.st_size, found.st_blocks * 512 < 2**20) == (size, True)
+            with (folder / "disk").open("rb") as file:
+                file.seek(at)
+                assert file.read(4) == b"here"
+        shutil.rmtree(executor.folder / "cache")
+        executor.start()
+
+
+def test_the_working_directory_is_as_old_as_it_is(executor: Executor, first: str) -> None:
+    imported = Import(PROJECT, first)
+    with executor.at_work("r1", first, imports=[imported]) as folder:
+        made = executor.make("r1", first, imports=[imported])
+        for one in (folder, *made.imports.values()):
+            assert one.stat().st_mtime > time.time() - 3600
+
+
+def test_no_other_user_of_the_machine_reaches_what_is_cached_or_worked_on(executor: Executor) -> None:
+    for name in ("cache", "workspaces"):
+        assert (executor.folder / name).stat().st_mode & 0o7777 == 0o700
 
 
 def test_a_workspace_that_is_there_is_kept_and_half_a_one_made_anew(executor: Executor, first: str) -> None:
@@ -539,5 +557,5 @@ def test_a_blob_is_what_its_node_is_and_whose(tmp_path: Path) -> None:
 
 def test_a_cache_is_not_made_where_nothing_can_be_written(tmp_path: Path, executor: Executor) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="Not a directory"):
+    with pytest.raises(OSError, match="File exists"):
         Cache(tmp_path / "file", executor.store, 1)
