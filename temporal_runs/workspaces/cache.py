@@ -3,6 +3,7 @@
 What is deleted is deleted by `tidy`, for which nobody waits.
 """
 
+import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable
@@ -39,6 +40,7 @@ class Cache:
         self.blobs = Blobs(folder / "blobs")
         self._distrust_what_was_not_on_disk(folder / "layers")
         self.layers = Layers(folder / "layers")
+        self._too_much = True
         self._making: defaultdict[tuple[bytes, Owner], threading.Lock] = defaultdict(threading.Lock)
         for stray in self.layers.strays():
             self._trash.put(stray)
@@ -66,14 +68,22 @@ class Cache:
                     self._make_over_ancestor(version, owner, progress)
 
     def tidy(self, in_use: Callable[[], Iterable[int]]) -> None:
-        """Deletes what is too much, makes deep stacks shallow. `in_use`: layers of workspaces."""
+        """Deletes what is too much, makes deep stacks shallow. `in_use`: layers of workspaces.
+
+        Slow, and nothing at all where nothing has come in since the last time and there was not too much then.
+        """
         for layer in self.layers.deep():
             self._make(layer.version, layer.owner, None, lambda files, size: None)
-        while self._drop_surplus() > 0 and (oldest := self.layers.drop_oldest(in_use)):
+        if not (self.blobs.grown or self.layers.grown or self._too_much):
+            return
+        self.blobs.grown = self.layers.grown = False
+        self._too_much = True
+        while (surplus := self._drop_surplus()) > 0 and (oldest := self.layers.drop_oldest(in_use)):
             self._trash.put(oldest)
             self._trash.empty()
         self._trash.empty()
         self._sync()
+        self._too_much = surplus > 0
 
     def _make_over_ancestor(self, version: Version, owner: Owner, progress: Progress) -> None:
         """Makes what differs from an ancestor's, where one of these is shown, else the whole."""
@@ -98,14 +108,20 @@ class Cache:
 
     def _drop_surplus(self) -> int:
         """Deletes blobs that no layer has, the oldest first, while there is too much; gives what is still too much."""
-        found = list(self.blobs.files())
-        surplus = sum(one.st_blocks * 512 for _, one in found) - self._limit
-        # Every link, and its removal, changes the ctime: it tells when a blob was last of use.
-        for path, one in sorted((item for item in found if item[1].st_nlink == 1), key=lambda item: item[1].st_ctime):
-            if surplus <= 0:
-                break
-            path.unlink(missing_ok=True)
-            surplus -= one.st_blocks * 512
+        surplus = sum(size_of(one) for _, one in self.blobs.files()) - self._limit
+        if surplus <= 0:
+            return surplus
+        # The ctime tells when a blob was last of use: a link, its removal, and `Blobs.copy` change it. Looked at twice,
+        # since numbers take less memory than names.
+        free = sorted((one.st_ctime_ns, size_of(one)) for _, one in self.blobs.files() if one.st_nlink == 1)
+        newest, left = 0, surplus
+        for ctime, size in free:
+            if left > 0:
+                newest, left = ctime, left - size
+        for path, one in self.blobs.files():
+            if one.st_nlink == 1 and one.st_ctime_ns <= newest:
+                path.unlink(missing_ok=True)
+                surplus -= size_of(one)
         return surplus
 
     def _sync(self) -> None:
@@ -129,3 +145,8 @@ class Cache:
             self._sync()
         else:
             self._synced.write_text(BOOT.read_text())
+
+
+def size_of(found: os.stat_result) -> int:
+    """Bytes that a file takes on the disk."""
+    return found.st_blocks * 512

@@ -73,6 +73,8 @@ class Layers:
         self._showing = {self._layers[number].shows: self._layers[number] for number in sorted(self._layers)}
         self._last = max((int(path.stem) for path in folder.iterdir()), default=0)
         self._held: dict[int, int] = {}
+        self.grown = False
+        """whether there is a new one; for others to set back"""
 
     def path(self, number: int) -> Path:
         """The folder of a layer."""
@@ -137,6 +139,7 @@ class Layers:
         draft.replace(record)
         with self._lock:
             self._layers[number] = layer
+            self.grown = True
             self._showing[layer.shows] = layer
 
     def deep(self) -> list[Layer]:

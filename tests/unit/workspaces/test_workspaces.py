@@ -6,6 +6,7 @@ import shutil
 import socket
 import threading
 import time
+import tracemalloc
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -387,7 +388,9 @@ class TestCache:
 
     def test_the_least_recently_used_goes_first(self, executor: Executor, tmp_path: Path) -> None:
         names = (b"one", b"two", b"three")
-        roots = [executor.push(build(tmp_path / f"{n!r}", {n: ("file", os.urandom(50_000), False)})) for n in names]
+        folders = [build(tmp_path / f"{n!r}", {n: ("file", os.urandom(50_000), False)}) for n in names]
+        push = executor.store.push
+        roots = [push(PROJECT, folder, base=None, author="ann", message="").version for folder in folders]
         for name, commit in (("a", roots[0]), ("b", roots[1]), ("c", roots[0])):
             executor.make(name, commit)
             executor.workspaces.discard(name)
@@ -397,7 +400,62 @@ class TestCache:
         executor.make("d", roots[2])
         executor.workspaces.tidy()
         left = {path.name for path in (executor.folder / "cache/layers").glob("*/*")}
-        assert left >= {"three"}
+        assert left == {"one", "three"}
+
+    def test_nothing_is_looked_at_while_nothing_comes_in(
+        self, executor: Executor, first: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looks: list[int] = []
+        files = Blobs.files
+        monkeypatch.setattr(Blobs, "files", lambda blobs: looks.append(1) or files(blobs))
+
+        def looked() -> bool:
+            looks.clear()
+            executor.workspaces.tidy()
+            return bool(looks)
+
+        assert (looked(), looked()) == (True, False)
+        executor.make("r1", first)
+        assert (looked(), looked()) == (True, False)
+        executor.make("r2", first)
+        assert not looked(), "it was all there"
+        executor.cache._limit = 0
+        with executor.at_work("r3", first) as folder:
+            (folder / "made").write_text("1")
+        executor.land("r3", first)
+        assert (looked(), looked()) == (True, True), "too much is held by workspaces"
+        for name in executor.workspaces.names():
+            executor.workspaces.discard(name)
+        assert (looked(), looked()) == (True, False)
+        assert list(executor.cache.blobs.files()) == []
+
+    def test_tidying_takes_little_memory(self, executor: Executor) -> None:
+        count = 5_000
+        for number in range(count):
+            (executor.cache.blobs.folder / f"{number % 256:02x}" / f"{number:064x}f17.1000.1000").write_bytes(b"1")
+        executor.cache._limit = 4096
+        tracemalloc.start()
+        executor.workspaces.tidy()
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 5 * 2**19 + 200 * count
+        assert len(list(executor.cache.blobs.files())) <= 1
+
+
+def test_what_was_copied_last_is_kept_longest(tmp_path: Path, executor: Executor) -> None:
+    if executor.kind == "overlay":
+        pytest.skip("overlays are of links")
+    commits = [
+        executor.push(build(tmp_path / f"{n}", {b"f": ("file", os.urandom(50_000), False)}, mtime_ns=n + 1))
+        for n in range(3)
+    ]
+    for number, used in enumerate((0, 1, 2, 0)):
+        executor.make(f"r{number}", commits[used])
+        # Within one tick of the clock nobody could tell which was first.
+        time.sleep(0.02)
+    executor.cache._limit = 120_000
+    executor.workspaces.tidy()
+    assert sorted(found.st_mtime_ns for _, found in executor.cache.blobs.files()) == [1, 3]
 
     def test_a_file_that_has_all_the_names_it_may_have_is_copied(
         self, executor: Executor, first: str, monkeypatch: pytest.MonkeyPatch
