@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from temporalio import activity
 
 from temporal_runs.activities.faults import fault, faults
+from temporal_runs.project import ProjectSettings
 from temporal_runs.spec import RunSpec
 from temporal_runs.status import RunResult
 from temporal_runs.steps import Inputs, PinnedInput, Submission, Tier
@@ -46,7 +47,13 @@ class Queueing:
         for one in imports:
             self._store.require_folder(one.project, one.commit, one.path)
         spec = spec.model_copy(update={"time_limit": tier.time_limit(spec.time_limit)})
-        return Inputs(spec=spec, commit=self._store.resolve(spec.project, spec.revision), tier=tier, imports=imports)
+        return Inputs(
+            spec=spec,
+            commit=self._store.resolve(spec.project, spec.revision),
+            tier=tier,
+            imports=imports,
+            max_running=ProjectSettings.load(self._store, spec.project).max_running,
+        )
 
     @activity.defn(name="record")
     async def record(self, result: RunResult) -> None:

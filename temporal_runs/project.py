@@ -16,6 +16,8 @@ class ProjectSettings(BaseModel):
 
     on_conflict: OnConflict = "keep_both"
     """what becomes of a Run's results where others changed the same files; a spec may say otherwise"""
+    max_running: AtLeastOne | None = None
+    """how many of its Runs may be on their way at once; the others wait. Holds from the next Run on"""
     max_files: AtLeastOne | None = None
     max_file_size: AtLeastOne | None = None
     max_total: AtLeastOne | None = None

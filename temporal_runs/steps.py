@@ -87,6 +87,31 @@ class Inputs(Model):
     commit: str
     tier: Tier
     imports: list[PinnedInput] = Field(default_factory=list[PinnedInput])
+    max_running: int | None = None
+    """how many Runs of the project may be on their way at once"""
+
+
+class Ticket(Model):
+    """A Run that waits for one of the places of its project, or has one."""
+
+    project: str
+    run_id: str
+    priority: int
+    limit: int
+
+    @property
+    def limit_id(self) -> str:
+        """The id of the workflow that gives the places; no Run can have it."""
+        return f"limit:{self.project}"
+
+
+class Turns(Model):
+    """What the workflow `Limit` knows."""
+
+    limit: int
+    admitted: list[Ticket] = Field(default_factory=list[Ticket])
+    waiting: list[Ticket] = Field(default_factory=list[Ticket])
+    """in the order of their joining"""
 
 
 class Request(Model):

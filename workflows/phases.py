@@ -25,6 +25,7 @@ from temporal_runs.steps import (
     Prepared,
     Request,
     Submission,
+    Ticket,
     tier_queue,
 )
 from temporal_runs.workflows.causes import cause
@@ -80,6 +81,7 @@ class _Options(TypedDict, total=False):
     heartbeat_timeout: timedelta
     retry_policy: RetryPolicy
     priority: Priority
+    summary: str
 
 
 class Phases:
@@ -97,6 +99,18 @@ class Phases:
     async def queue(self, submission: Submission) -> Inputs:
         return await self._ask("queue", submission, Inputs, start_to_close_timeout=SOON, retry_policy=PATIENT)
 
+    async def join(self, ticket: Ticket) -> None:
+        """Asks for one of the places of its project; the answer is the signal `admit`."""
+        await workflow.execute_local_activity("join", ticket, start_to_close_timeout=SOON)
+
+    async def leave(self, ticket: Ticket) -> None:
+        """Gives the place up, or the wish for one."""
+        try:
+            await workflow.get_external_workflow_handle(ticket.limit_id).signal("leave", ticket.run_id)
+        except FailureError:
+            # Somebody has ended that workflow; it holds nothing any more.
+            workflow.logger.warning("nobody took the place back", exc_info=True)
+
     async def acknowledge(self, request: Request, inputs: Inputs) -> Lease:
         """Waits in the queue of the tier until an executor with room takes the Run."""
         spec = inputs.spec
@@ -108,6 +122,9 @@ class Phases:
             start_to_close_timeout=SOON,
             schedule_to_close_timeout=timedelta(seconds=spec.queue_limit) if spec.queue_limit else None,
             priority=Priority(priority_key=spec.priority, fairness_key=spec.owner[:64]),
+            # What the Web UI shows of a Run that waits; it costs no event.
+            summary=f"waits for tier {spec.tier} since {workflow.now():%Y-%m-%d %H:%M:%S} UTC; "
+            f"why: temporal-runs status {request.attempt.run_id}",
         )
 
     async def prepare(self, assignment: Assignment) -> Prepared:
