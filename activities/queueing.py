@@ -8,9 +8,10 @@ from temporalio import activity
 
 from temporal_runs.activities.faults import fault, faults
 from temporal_runs.environments import resolve
+from temporal_runs.project import ProjectSettings
 from temporal_runs.spec import RunSpec
 from temporal_runs.status import RunResult
-from temporal_runs.steps import Inputs, PinnedInput, Submission, Ticket, Tier
+from temporal_runs.steps import BuildTicket, Inputs, PinnedInput, Submission, Tier
 from temporal_runs.store import Store
 
 
@@ -55,10 +56,11 @@ class Queueing:
             imports=imports,
             environment=revision and revision.environment,
             environment_revision=revision and revision.label,
+            max_running=ProjectSettings.load(self._store, spec.project).max_running,
         )
 
     @activity.defn(name="join_build")
-    async def join_build(self, ticket: Ticket) -> None:
+    async def join_build(self, ticket: BuildTicket) -> None:
         """Has a Run wait for the one build of its environment, which begins where there is none yet."""
         await activity.client().start_workflow(
             "Build",

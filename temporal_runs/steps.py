@@ -94,11 +94,36 @@ class Inputs(Model):
     """what the spec's named environment, or the project's default, stands for; None where the spec says it itself"""
     environment_revision: str | None = None
     """which revision that is, as "name#number" """
+    max_running: int | None = None
+    """how many Runs of the project may be on their way at once"""
 
     @property
     def runs_in(self) -> Environment:
         """The environment that the command runs in; never a named one."""
         return self.environment or self.spec.environment or Environment(image=DEFAULT_IMAGE)
+
+
+class Ticket(Model):
+    """A Run that waits for one of the places of its project, or has one."""
+
+    project: str
+    run_id: str
+    priority: int
+    limit: int
+
+    @property
+    def limit_id(self) -> str:
+        """The id of the workflow that gives the places; no Run can have it."""
+        return f"limit:{self.project}"
+
+
+class Turns(Model):
+    """What the workflow `Limit` knows."""
+
+    limit: int
+    admitted: list[Ticket] = Field(default_factory=list[Ticket])
+    waiting: list[Ticket] = Field(default_factory=list[Ticket])
+    """in the order of their joining"""
 
 
 class Request(Model):
@@ -179,7 +204,7 @@ class ImageSearch(Model):
     """what is to be built"""
 
 
-class Ticket(Model):
+class BuildTicket(Model):
     """A Run that joins a build."""
 
     plan: BuildPlan

@@ -16,6 +16,7 @@ from temporal_runs.status import RunResult
 from temporal_runs.steps import (
     Assignment,
     BuildPlan,
+    BuildTicket,
     Built,
     Completion,
     Exit,
@@ -85,6 +86,18 @@ class Phases:
             retry_policy=PATIENT,
         )
 
+    async def join(self, ticket: Ticket) -> None:
+        """Asks for one of the places of its project; the answer is the signal `admit`."""
+        await workflow.execute_local_activity("join", ticket, start_to_close_timeout=SOON)
+
+    async def leave(self, ticket: Ticket) -> None:
+        """Gives the place up, or the wish for one."""
+        try:
+            await workflow.get_external_workflow_handle(ticket.limit_id).signal("leave", ticket.run_id)
+        except FailureError:
+            # Somebody has ended that workflow; it holds nothing any more.
+            workflow.logger.warning("nobody took the place back", exc_info=True)
+
     async def acknowledge(self, request: Request, inputs: Inputs) -> Lease:
         """Waits in the queue of the tier until an executor with room takes the Run."""
         spec = inputs.spec
@@ -92,11 +105,13 @@ class Phases:
             "acknowledge",
             request,
             Lease,
-            summary=f"waits for an executor of tier {spec.tier}",
             task_queue=tier_queue(spec.tier),
             start_to_close_timeout=SOON,
             schedule_to_close_timeout=timedelta(seconds=spec.queue_limit) if spec.queue_limit else None,
             priority=Priority(priority_key=spec.priority, fairness_key=spec.owner[:64]),
+            # What the Web UI shows of a Run that waits; it costs no event.
+            summary=f"waits for tier {spec.tier} since {workflow.now():%Y-%m-%d %H:%M:%S} UTC; "
+            f"why: temporal-runs status {request.attempt.run_id}",
         )
 
     async def prepare(self, assignment: Assignment) -> Prepared:
@@ -113,7 +128,7 @@ class Phases:
         self._life.build = plan.workflow_id
         try:
             while (built := self._built.get(assignment.attempt.number)) is None:
-                ticket = Ticket(plan=plan, assignment=assignment)
+                ticket = BuildTicket(plan=plan, assignment=assignment)
                 await self._ask(
                     "join_build",
                     ticket,

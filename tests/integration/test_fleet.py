@@ -175,6 +175,8 @@ async def test_the_urgent_go_first_and_owners_take_turns(fleet: Fleet):
     await eventually(lambda: _queue_is(other, place))
     said = (await fleet.types("status", other.id)).stdout
     assert "waits for an executor of tier alone: place 22; 1 executor serves it, 1 of 1 places taken" in said
+    history = await fleet.client.get_workflow_handle(other.id).fetch_history()
+    assert f"temporal-runs status {other.id}".encode() in history.events[-1].user_metadata.summary.data
     shown = json.loads((await fleet.types("backlog", "--json")).stdout)
     assert [one["waiting"] for one in shown if one["tier"] == "alone"] == [22]
 

@@ -210,4 +210,4 @@ async def test_the_web_ui_is_told_what_a_run_is_and_how_it_went(system: System):
         event.user_metadata.summary.data.decode() for event in history.events if event.user_metadata.summary.data
     ]
     assert '"a try"' in summaries
-    assert any("waits for an executor of tier tiny" in one for one in summaries)
+    assert any("waits for tier tiny since" in one for one in summaries)
