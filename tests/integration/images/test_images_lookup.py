@@ -102,6 +102,18 @@ def test_what_only_the_machine_has_is_pinned_to_its_id(
         assert images.resolve(again, STRANGER).id == image.id
 
 
+def test_an_image_that_was_made_on_the_machine_is_not_mistaken_for_somebody_s_of_that_name(
+    machine: Machine, engine: Engine, small_image: str, sick: Sick
+) -> None:
+    own = f"{sick.address}/{small_image}"
+    engine.tag_image(small_image, own)
+    try:
+        assert machine().resolve(own).id == engine.find_image(small_image).id
+        assert sick.requests == []
+    finally:
+        engine.remove_image(own)
+
+
 @pytest.mark.parametrize("reference", ["{}/none:1", "{}/none@sha256:" + 64 * "0", "sha256:" + 64 * "0"])
 def test_what_nobody_has_is_not_found(machine: Machine, registry: str, reference: str) -> None:
     images = machine()
