@@ -48,7 +48,7 @@ class Lookup:
         Raises ImageNotFound, RegistryUnavailable, both only where the machine cannot help.
         """
         local = self._on_machine(reference)
-        if local and self._is_the_machine_s_own(local):
+        if local and self._is_the_machine_s_own(reference, local):
             # Not asked for in a registry, where somebody else may have an image of that name.
             return self._handed_out(reference, pinned(reference, local), local)
         if not is_pinned(reference):
@@ -106,9 +106,9 @@ class Lookup:
         name, _, digest = reference.partition("@")
         return self._engine.find_image(reference) or (self._engine.find_image(digest) if name and digest else None)
 
-    def _is_the_machine_s_own(self, image: ImageInfo) -> bool:
-        """True of one that was made here, by whomever, and never was in a registry."""
-        return not image.digests and self._arrivals.record_of(image.id) is None
+    def _is_the_machine_s_own(self, reference: str, image: ImageInfo) -> bool:
+        """True of one that got this name here, from whomever, and not from a registry."""
+        return pinned(reference, image).endswith(image.id) and self._arrivals.record_of(image.id) is None
 
     def _is_restricted(self, image: str) -> bool:
         record = self._arrivals.record_of(image)

@@ -103,12 +103,12 @@ def test_what_only_the_machine_has_is_pinned_to_its_id(
 
 
 def test_an_image_that_was_made_on_the_machine_is_not_mistaken_for_somebody_s_of_that_name(
-    machine: Machine, engine: Engine, small_image: str, sick: Sick
+    machine: Machine, engine: Engine, image: str, sick: Sick
 ) -> None:
-    own = f"{sick.address}/{small_image}"
-    engine.tag_image(small_image, own)
+    own = f"{sick.address}/{image}"
+    engine.tag_image(image, own)
     try:
-        assert machine().resolve(own).id == engine.find_image(small_image).id
+        assert machine().resolve(own).id == engine.find_image(image).id
         assert sick.requests == []
     finally:
         engine.remove_image(own)
