@@ -8,36 +8,30 @@ What Temporal knows is the truth; the store answers for what Temporal's retentio
 """
 
 import asyncio
-import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
-from temporalio.api.workflow.v1 import WorkflowExecutionInfo
-from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.converter import decode_typed_search_attributes
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from temporal_runs.asking import ANSWER_WITHIN, NoDispatcher, ServerUnavailable, UnknownRun, asking
 from temporal_runs.fleet import Backlog, ExecutorStatus, Fleet, backlog
 from temporal_runs.handle import RunHandle
+from temporal_runs.listing import Page, RunSummary, Wanted, listed, page
 from temporal_runs.outcome import RunDidNotSucceed, RunError, RunFailed, RunsError, RunStopped
-from temporal_runs.search_attributes import RUN_CAUSE, RUN_OWNER, RUN_PROJECT, RUN_STATE, RUN_TIER
 from temporal_runs.settings import Settings
-from temporal_runs.spec import ID_PATTERN, RunSpec, check_id
-from temporal_runs.status import Model, State
+from temporal_runs.spec import RunSpec, check_id
 from temporal_runs.store import Store
 
 __all__ = [
     "Backlog",
     "ExecutorStatus",
     "NoDispatcher",
+    "Page",
     "RunDidNotSucceed",
     "RunError",
     "RunFailed",
@@ -48,24 +42,11 @@ __all__ = [
     "RunsError",
     "ServerUnavailable",
     "UnknownRun",
+    "Wanted",
 ]
 
 _CLOCK_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: in the order of its characters, without those that look alike."""
-
-
-class RunSummary(Model):
-    """One line of a list of Runs: what Temporal's visibility knows."""
-
-    run_id: str
-    execution_id: str
-    state: State
-    project: str | None
-    tier: str | None
-    owner: str | None
-    cause: str | None
-    started_at: datetime
-    ended_at: datetime | None
 
 
 class Runs:
@@ -143,32 +124,33 @@ class Runs:
         """The Run of this id. Nothing is asked yet: an unknown one shows with the first question."""
         return RunHandle(self, id)
 
-    async def list(
-        self, *, state: State | str | None = None, project: str | None = None, limit: int | None = None
-    ) -> list[RunSummary]:
-        """Runs, the newest first."""
-        return [run async for run in self._listed(_query(state, project), limit)]
+    async def rerun(self, id: str, *, same_inputs: bool = False) -> RunHandle:
+        """Starts a Run like another one, on what its project holds now, or on the very same files and image.
 
-    async def _listed(self, query: str, limit: int | None) -> AsyncIterator[RunSummary]:
-        # The raw call: the SDK's own cannot decode a paused workflow (ValueError in 1.35).
-        token, left = b"", limit
-        while left is None or left > 0:
-            request = ListWorkflowExecutionsRequest(
-                namespace=self.client.namespace,
-                query=query,
-                page_size=min(left or 500, 500),
-                next_page_token=token,
-            )
-            with asking():
-                page = await self.client.workflow_service.list_workflow_executions(
-                    request, retry=True, timeout=ANSWER_WITHIN
-                )
-            for info in page.executions:
-                yield _summary(info)
-            token = page.next_page_token
-            left = None if left is None else left - len(page.executions)
-            if not token:
-                return
+        Raises UnknownRun; InvalidSpec where that one had no valid spec.
+        """
+        past = await self.get(id).status()
+        spec = RunSpec.parse({**(past.spec or {}), "revision": "latest"})
+        if not same_inputs:
+            return await self.start(spec)
+        if past.input_commit is None:
+            raise RunsError(f"{id} ended before its inputs were known: start it again without --same-inputs")
+        again: dict[str, Any] = {**spec.model_dump(mode="json", exclude_unset=True), "revision": past.input_commit}
+        if past.environment:
+            name, _, number = past.environment.partition("#")
+            again["environment"] = {"name": name, "revision": int(number)}
+        elif past.image and not (spec.environment and spec.environment.is_built):
+            scripts = spec.environment.model_dump(mode="json") if spec.environment else {}
+            again["environment"] = {**scripts, "image": past.image}
+        return await self.start(again)
+
+    async def list(self, wanted: Wanted | None = None, *, limit: int | None = None) -> list[RunSummary]:
+        """Runs: those that are open first, then those that ended last."""
+        return [run async for run in listed(self.client, wanted or Wanted(), limit)]
+
+    async def page(self, wanted: Wanted, size: int, after: str | None = None) -> Page:
+        """The same page by page: `after` is the `next` of the page before. Raises RunsError."""
+        return await page(self.client, wanted, size, after)
 
 
 def new_run_id() -> str:
@@ -176,40 +158,3 @@ def new_run_id() -> str:
     clock = time.time_ns() // 1_000_000
     digits = "".join(_CLOCK_ALPHABET[clock >> shift & 31] for shift in range(40, -1, -5))
     return "r" + digits + "".join(secrets.choice(_CLOCK_ALPHABET) for _ in range(5))
-
-
-def _query(state: State | str | None, project: str | None) -> str:
-    """The filter in Temporal's list language; raises RunsError for what cannot be a state or a project."""
-    terms = ["WorkflowType = 'Run'"]
-    if state is not None:
-        if state not in set(State):
-            raise RunsError(f"{state!r} is not a state: it is one of {', '.join(State)}")
-        # A terminated workflow could not say its last state.
-        lost = "ExecutionStatus = 'Terminated'"
-        terms.append(
-            f"(RunState = 'Error' OR {lost})" if state == State.ERROR else f"RunState = '{State(state)}' AND NOT {lost}"
-        )
-    if project is not None:
-        if not re.fullmatch(ID_PATTERN, project):
-            raise RunsError(f"{project!r} is not a project's name: it has to match {ID_PATTERN}")
-        terms.append(f"RunProject = '{project}'")
-    return " AND ".join(terms)
-
-
-def _summary(info: WorkflowExecutionInfo) -> RunSummary:
-    said = decode_typed_search_attributes(info.search_attributes)
-    lost = info.status in (
-        Status.WORKFLOW_EXECUTION_STATUS_TERMINATED,
-        Status.WORKFLOW_EXECUTION_STATUS_TIMED_OUT,
-    )
-    return RunSummary(
-        run_id=info.execution.workflow_id,
-        execution_id=info.execution.run_id,
-        state=State.ERROR if lost else State(said.get(RUN_STATE) or State.QUEUED),
-        project=said.get(RUN_PROJECT),
-        tier=said.get(RUN_TIER),
-        owner=said.get(RUN_OWNER),
-        cause="terminated" if lost else said.get(RUN_CAUSE),
-        started_at=info.start_time.ToDatetime().replace(tzinfo=UTC),
-        ended_at=info.close_time.ToDatetime().replace(tzinfo=UTC) if info.HasField("close_time") else None,
-    )

@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from temporal_runs.cli import environment, files, fleet, processes, run, runs
+from temporal_runs.cli import environment, files, fleet, past, processes, run, runs
 
 app = typer.Typer(
     name="temporal-runs",
@@ -26,7 +26,10 @@ for name, function in {
     "watch": runs.watch,
     "logs": runs.logs,
     "stop": runs.stop,
-    "list": runs.list_runs,
+    "list": past.list_runs,
+    "history": past.history,
+    "compare": past.compare,
+    "rerun": past.rerun,
 }.items():
     app.command(name)(function)
 app.add_typer(files.app, name="files")

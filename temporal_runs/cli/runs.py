@@ -146,52 +146,6 @@ def stop(
     return session.in_loop(work())
 
 
-def list_runs(
-    state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
-    project: Annotated[str | None, typer.Option(help="Only those of this project.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
-    as_json: Json = False,
-) -> int:
-    """List Runs, the newest first."""
-    from rich.text import Text
-
-    from temporal_runs.cli import output, session
-    from temporal_runs.settings import Settings
-    from temporal_runs.status import State
-
-    names = {name.lower(): name.value for name in State}
-    if state is not None and state.lower() not in names:
-        raise exits.UsageProblem(f"unknown state {state!r}: there are {', '.join(State)}")
-    wanted = names[state.lower()] if state else None
-    if project is not None:
-        project = session.project_name(project, Path())
-
-    async def work() -> int:
-        runs = await session.open_runs(Settings.load())
-        found = await runs.list(state=wanted, project=project, limit=limit)
-        if as_json:
-            output.print_json(found)
-            return exits.DONE
-        rows = [
-            (
-                run.run_id,
-                Text(run.state, style=output.COLOURS.get(run.state, "bold")),
-                run.project or "",
-                run.tier or "",
-                run.owner or "",
-                run.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
-                f"{(run.ended_at - run.started_at).total_seconds():.1f} s" if run.ended_at else "",
-                run.cause or "",
-            )
-            for run in found
-        ]
-        headings = ("ID", "STATE", "PROJECT", "TIER", "OWNER", "STARTED", "TOOK", "CAUSE")
-        output.on_stdout().print(output.table(headings, rows))
-        return exits.DONE
-
-    return session.in_loop(work())
-
-
 def _read_json(name: str) -> Any:
     """The JSON of a file, or of stdin; raises UsageProblem."""
     from temporal_runs.cli import session

@@ -1,0 +1,173 @@
+"""Runs that were: found again, told from beginning to end, compared, and started once more."""
+
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from temporal_runs.cli import exits
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+RunId = Annotated[str, typer.Argument(metavar="ID", help="The Run's id.", show_default=False)]
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def list_runs(
+    state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only those of this project.")] = None,
+    tier: Annotated[str | None, typer.Option(help="Only those of this hardware tier.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only this owner's.")] = None,
+    cause: Annotated[str | None, typer.Option(metavar="CODE", help="Only those that ended with this cause.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Only those with this tag; may be repeated.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Begun then or later: 2h, 7d, 2026-11-25.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Begun before then.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    page: Annotated[str | None, typer.Option(help="Go on where another page ended.")] = None,
+    as_json: Json = False,
+) -> int:
+    """List Runs: those that are open first, then those that ended last."""
+    from rich.text import Text
+
+    from temporal_runs.cli import output, session
+    from temporal_runs.listing import Wanted
+    from temporal_runs.settings import Settings
+    from temporal_runs.status import State
+
+    names = {name.lower(): name.value for name in State}
+    if state is not None and state.lower() not in names:
+        raise exits.UsageProblem(f"unknown state {state!r}: there are {', '.join(State)}")
+    wanted = Wanted(
+        state=names[state.lower()] if state else None,
+        project=project and session.project_name(project, Path()),
+        tier=tier,
+        owner=owner,
+        cause=cause,
+        tags=tuple(tag or ()),
+        since=_moment("--since", since),
+        until=_moment("--until", until),
+    )
+
+    async def work() -> int:
+        runs = await session.open_runs(Settings.load())
+        found = await runs.page(wanted, limit, page)
+        if found.next:
+            output.on_stderr().print(f"More: --page {found.next}")
+        if as_json:
+            output.print_json(found.runs)
+            return exits.DONE
+        rows = [
+            (
+                run.run_id,
+                Text(run.state, style=output.COLOURS.get(run.state, "bold")),
+                run.project or "",
+                run.tier or "",
+                run.owner or "",
+                run.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+                f"{(run.ended_at - run.started_at).total_seconds():.1f} s" if run.ended_at else "",
+                run.cause or "",
+                ", ".join(run.tags),
+            )
+            for run in found.runs
+        ]
+        headings = ("ID", "STATE", "PROJECT", "TIER", "OWNER", "STARTED", "TOOK", "CAUSE", "TAGS")
+        output.on_stdout().print(output.table(headings, rows))
+        return exits.DONE
+
+    return session.in_loop(work())
+
+
+def history(id: RunId, as_json: Json = False) -> int:
+    """Print a Run's states, with the time it spent in each."""
+    from itertools import pairwise
+
+    from temporal_runs.cli import output, session
+    from temporal_runs.settings import Settings
+
+    async def work() -> int:
+        facts = await (await session.open_runs(Settings.load())).get(id).status()
+        if as_json:
+            output.print_json(facts.history)
+            return exits.DONE
+        rows = [
+            (
+                change.state,
+                change.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+                f"{(after.at - change.at).total_seconds():.1f} s",
+            )
+            for change, after in pairwise(facts.history)
+        ]
+        last = facts.history[-1]
+        rows.append((last.state, last.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"), ""))
+        output.on_stdout().print(output.table(("STATE", "SINCE", "TOOK"), rows))
+        return exits.DONE
+
+    return session.in_loop(work())
+
+
+def compare(
+    one: Annotated[str, typer.Argument(metavar="A", help="A Run's id.", show_default=False)],
+    other: Annotated[str, typer.Argument(metavar="B", help="Another one's.", show_default=False)],
+    as_json: Json = False,
+) -> int:
+    """Show what differs between two Runs: what was asked for, what they ran on, how they went."""
+    from temporal_runs.cli import output, session
+    from temporal_runs.comparing import differences
+    from temporal_runs.settings import Settings
+
+    async def work() -> int:
+        runs = await session.open_runs(Settings.load())
+        found = differences(await runs.get(one).status(), await runs.get(other).status())
+        if as_json:
+            output.print_json({name: {"a": a, "b": b} for name, a, b in found})
+            return exits.DONE
+        rows = [(name, _said(a), _said(b)) for name, a, b in found]
+        output.on_stdout().print(output.table(("", one, other), rows))
+        commits = next(((a, b) for name, a, b in found if name == "input_commit" and a and b), None)
+        if commits:
+            output.on_stderr().print(f"Their files: temporal-runs files diff --from {commits[0]} --to {commits[1]}")
+        return exits.DONE
+
+    return session.in_loop(work())
+
+
+def rerun(
+    id: RunId,
+    same_inputs: Annotated[
+        bool, typer.Option("--same-inputs", help="On the same files and image, not the newest.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Start a Run like this one, and print its id."""
+    from temporal_runs.cli import output, session
+    from temporal_runs.settings import Settings
+
+    async def work() -> int:
+        runs = await session.open_runs(Settings.load())
+        handle = await runs.rerun(id, same_inputs=same_inputs)
+        if as_json:
+            output.print_json({"run_id": handle.id})
+        else:
+            sys.stdout.write(f"{handle.id}\n")
+            output.on_stderr().print(f"Follow it: temporal-runs watch {handle.id}")
+        return exits.DONE
+
+    return session.in_loop(work())
+
+
+def _said(value: Any) -> str:
+    return "-" if value is None else " ".join(str(value).split())
+
+
+def _moment(option: str, text: str | None) -> datetime | None:
+    """The moment that is meant by a time, or by how long ago it was; of this machine's zone where none is said."""
+    if text is None:
+        return None
+    number, unit = text[:-1], text[-1:]
+    if number.isdecimal() and unit in UNITS:
+        return datetime.now().astimezone() - timedelta(seconds=int(number) * UNITS[unit])
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise exits.UsageProblem(f"{option} {text}: write 30m, 2h, 7d or a time like 2026-11-25T08:00") from None

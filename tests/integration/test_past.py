@@ -1,0 +1,90 @@
+"""Runs that were: found by what they were, compared, and started again."""
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from temporal_runs.client import RunFailed, RunsError, Wanted
+from temporal_runs.comparing import differences
+from temporal_runs.status import State
+from tests.conftest import System, eventually
+from tests.integration.test_cli import Terminal, terminal
+
+__all__ = ["terminal"]
+
+
+async def test_runs_are_found_by_what_they_are_and_how_they_ended(system: System):
+    owner = f"O'Hara {uuid.uuid4().hex[:8]}"
+    good = await system.start("true", owner=owner, tags=["nightly", "it's"])
+    bad = await system.start("exit 3", owner=owner)
+    await good.result()
+    with pytest.raises(RunFailed):
+        await bad.result()
+    begun = (await good.status()).history[0].at
+
+    async def found(**wanted: object) -> set[str]:
+        return {run.run_id for run in await system.runs.list(Wanted(owner=owner, **wanted))}
+
+    await eventually(lambda: found(cause="exit_code"))
+    assert await found() == {good.id, bad.id}
+    assert await found(state=State.SUCCEEDED) == {good.id}
+    assert await found(cause="exit_code") == {bad.id}
+    assert await found(tags=("nightly", "it's")) == {good.id}
+    assert await found(tier="small") == set()
+    assert await found(since=datetime.now(UTC) + timedelta(hours=1)) == set()
+    assert await found(until=begun) == set()
+    assert await found(since=begun - timedelta(seconds=1)) == {good.id, bad.id}
+    first = await system.runs.page(Wanted(owner=owner), 1)
+    second = await system.runs.page(Wanted(owner=owner), 1, first.next)
+    assert {run.run_id for run in (*first.runs, *second.runs)} == {good.id, bad.id}
+    with pytest.raises(RunsError, match="earlier page"):
+        await system.runs.page(Wanted(), 1, "?")
+    with pytest.raises(RunsError, match="is not a state"):
+        await found(state="Sleeping")
+
+
+async def test_a_run_is_started_again_on_what_there_is_now_or_on_the_very_same(system: System):
+    first = await system.start("cat data.txt; echo 4 >> data.txt", env={"A": "1"})
+    result = await first.result()
+    again = await system.runs.rerun(first.id)
+    assert (await again.result()).input_commit == result.output_commit
+    assert await system.console(again) == b"1\n2\n3\n4\n"
+    same = await system.runs.rerun(first.id, same_inputs=True)
+    repeated = await same.result()
+    assert (repeated.input_commit, repeated.image) == (result.input_commit, result.image)
+    assert await system.console(same) == b"1\n2\n3\n"
+    names = {name for name, _, _ in differences(result, repeated)}
+    assert "input_commit" not in names
+    assert "spec.revision" in names
+
+
+async def test_the_terminal_tells_lists_compares_and_repeats(terminal: Terminal, system: System):
+    tag = f"t-{uuid.uuid4().hex[:8]}"
+    one = await system.start("true", tags=[tag])
+    other = await system.start("exit 3", tags=[tag])
+    await one.result()
+    with pytest.raises(RunFailed):
+        await other.result()
+    await eventually(lambda: _closed(system, tag))
+    listed = await terminal.types("list", "--tag", tag, "--since", "1h", "--limit", "1")
+    (page,) = [line.partition("--page ")[2] for line in listed.stderr.splitlines() if line.startswith("More: ")]
+    following = await terminal.types("list", "--tag", tag, "--since", "1h", "--limit", "1", "--page", page)
+    assert {one.id in listed.stdout, one.id in following.stdout} == {True, False}
+    assert {other.id in listed.stdout, other.id in following.stdout} == {True, False}
+    told = await terminal.types("history", other.id)
+    assert [line.split()[0] for line in told.stdout.splitlines()[1:]][-2:] == ["Finishing", "Failed"]
+    compared = json.loads((await terminal.types("compare", one.id, other.id, "--json")).stdout)
+    assert compared["exit_code"] == {"a": 0, "b": 3}
+    assert compared["cause.code"] == {"a": None, "b": "exit_code"}
+    assert "exit_code" in (await terminal.types("compare", one.id, other.id)).stdout
+    again = await terminal.types("rerun", one.id, "--same-inputs")
+    assert (await system.runs.get(again.stdout.strip()).result()).state is State.SUCCEEDED
+    refused = await terminal.types("list", "--since", "yesterday")
+    assert refused.returncode == 2
+    assert "--since yesterday" in refused.stderr
+
+
+async def _closed(system: System, tag: str) -> bool:
+    return all(run.ended_at for run in await system.runs.list(Wanted(tags=(tag,))))
