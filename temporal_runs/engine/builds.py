@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 import tempfile
 from collections import deque
+from collections.abc import Callable
 from contextlib import closing
 from functools import cached_property
 from typing import IO, Any
@@ -21,6 +23,9 @@ from .progress import Progress, Report
 OUTPUT_LINES = 20
 LINE_LENGTH = 2000
 """Characters of a line of output that are kept."""
+
+ROOM_FOR_A_WRITE = 2 * 2**20
+"""Bytes: a disk with less left is full."""
 
 _STEP = re.compile(r"Step (\d+)/\d+ : (.*)")
 _ENGINE_SPEAKS = re.compile(r" ---> |Removing intermediate container [0-9a-f]{12}\s*$")
@@ -58,7 +63,7 @@ class Builds:
     def _build(
         self, build: Build, archive: IO[bytes], tag: str, progress: Report, interrupt: Interrupt | None
     ) -> ImageInfo:
-        story = _Story(build.dockerfile, progress)
+        story = _Story(build.dockerfile, progress, self._has_full_disk)
         args = {**self._proxies(), **build.args}
         try:
             response = self._connection.stream(
@@ -87,6 +92,14 @@ class Builds:
             raise EngineError(f"{tag} was built and is not there: was it removed meanwhile?")
         return built
 
+    def _has_full_disk(self) -> bool:
+        """Whether the engine's disk has no room; where that cannot be seen from here, an instruction is believed."""
+        root: str = self._connection.ask(lambda api: api.info())["DockerRootDir"]
+        try:
+            return shutil.disk_usage(root).free < ROOM_FOR_A_WRITE
+        except OSError:
+            return True
+
     def _proxies(self) -> dict[str, str]:
         """The proxies of docker's own config, as its command line passes them."""
         return self._connection.api._proxy_configs.get_environment()
@@ -95,8 +108,10 @@ class Builds:
 class _Story:
     """One build, as its messages tell it. Output comes in pieces that know nothing of lines."""
 
-    def __init__(self, dockerfile: Dockerfile, progress: Report) -> None:
+    def __init__(self, dockerfile: Dockerfile, progress: Report, has_full_disk: Callable[[], bool]) -> None:
         self.image: str | None = None
+        self._has_full_disk = has_full_disk
+        self._found_full_disk = False
         self._instructions = dockerfile.instructions
         self._progress = progress
         self._steps = 0
@@ -134,16 +149,22 @@ class _Story:
         if (found := _STEP.fullmatch(line)) and int(found[1]) == self._steps + 1:
             self._steps += 1
             self._output.clear()
+            self._found_full_disk = False
         elif not line:
             return
         elif not _ENGINE_SPEAKS.match(line):
             self._output.append(line)
+            if says_disk_full(line) and not self._found_full_disk:
+                # Looked at now: once the instruction has failed, what it has written is gone.
+                self._found_full_disk = self._has_full_disk()
         self._progress(Progress(line, instruction=str(self._instruction or "")))
 
     def _failure(self, said: str, detail: dict[str, Any]) -> EngineError:
         if says_disk_full(said):
             return HostDiskFull(f"no space while an image was built: {said}")
         instruction = self._instruction
+        if self._found_full_disk:
+            return HostDiskFull(f"no space for {instruction}: {self._output[-1]}")
         if found := re.match(r"(?:invalid from flag value|pull access denied for) ([^\s,]+)", said):
             return registry_error(found[1].rstrip(":"), "pulled", said)
         if instruction and instruction.keyword == "FROM":

@@ -16,7 +16,7 @@ from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import WorkflowExecutionStatus
 
 from temporal_runs.asking import described
-from temporal_runs.client import RunHandle, RunStopped
+from temporal_runs.client import RunError, RunHandle, RunStopped
 from temporal_runs.engine import Engine
 from temporal_runs.settings import Settings
 from temporal_runs.status import RunResult, State
@@ -94,6 +94,21 @@ async def elsewhere(fleet: Fleet, tmp_path: Path) -> AsyncIterator[docker.Docker
         fleet.second_executor.end()
         fleet.second_executor.environment = here
         engine.remove()
+
+
+@pytest_asyncio.fixture
+async def on_small_disk(fleet: Fleet, engine_on_small_disk: EngineOfItsOwn) -> AsyncIterator[docker.DockerClient]:
+    """The engine that the fleet's one executor works on meanwhile; its images have little room."""
+    here, client = fleet.second_executor.environment, docker.DockerClient(engine_on_small_disk.address)
+    client.images.load(b"".join(docker.from_env().images.get(fleet.image).save(named=fleet.image)))
+    fleet.second_executor.environment = {**here, "DOCKER_HOST": engine_on_small_disk.address}
+    fleet.executor.end()
+    fleet.second_executor.start()
+    yield client
+    await eventually(fleet.left_nothing)
+    fleet.second_executor.end()
+    fleet.second_executor.environment = here
+    fleet.executor.start()
 
 
 class Unbuilt:
@@ -411,3 +426,27 @@ async def test_a_stop_while_files_and_image_are_fetched_leaves_the_image_to_othe
     assert (await other.result()).state is State.SUCCEEDED
     # Once to learn the tag's digest, once by the one pull.
     assert door.count("GET", "/manifests/") == 2
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("on_small_disk")
+async def test_an_instruction_that_fills_the_disk_is_not_told_to_be_wrong(fleet: Fleet):
+    fill = "RUN dd if=/dev/zero of=/big bs=1M count=1000"
+    with pytest.raises(RunError) as error:
+        await (await fleet.start("true", environment=Unbuilt(fleet.image, fill).environment)).result()
+    cause = error.value.result.cause
+    assert (cause.code, cause.stage) == ("host_disk_full", State.BUILDING)
+    assert fill in cause.message
+
+
+@pytest.mark.long
+async def test_images_that_may_go_make_room_for_a_build(
+    fleet: Fleet, on_small_disk: docker.DockerClient, door: Sick, new_image: NewImage
+):
+    reference = new_image(door.address, base=fleet.image, size=32 * 2**20)
+    await (await fleet.start("true", environment={"image": reference})).result()
+    grow = "RUN dd if=/dev/urandom of=/grown bs=1M count=32"
+    handle = await fleet.start("[ -s /grown ] && echo there", environment=Unbuilt(fleet.image, grow).environment)
+    await handle.result()
+    assert await fleet.console(handle) == b"there\n"
+    assert on_small_disk.images.list(reference.rpartition(":")[0]) == []
