@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from temporal_runs.activities.faults import fault
+from temporal_runs.activities.leases import Holding
 from temporal_runs.activities.scripts import around
 from temporal_runs.activities.users import user_of
 from temporal_runs.engine import ContainerSpec
@@ -12,12 +13,12 @@ WORKING_DIRECTORY = "/mnt"
 DATASETS = "/datasets"
 
 
-def container_for(order: Order, name: str, secrets: dict[str, str], labels: dict[str, str]) -> ContainerSpec:
+def container_for(order: Order, holding: Holding, secrets: dict[str, str], labels: dict[str, str]) -> ContainerSpec:
     """The container a command runs in; the engine package adds what every container is denied."""
     spec, tier = order.assignment.inputs.spec, order.assignment.inputs.tier
     user, group = user_of(order.assignment.inputs)
     return ContainerSpec(
-        name=name,
+        name=holding.container,
         image=order.image.id,
         argv=around(spec.argv, order.assignment.inputs.runs_in),
         # The user has no entry in most images, and so no home a program could write to.
@@ -34,6 +35,7 @@ def container_for(order: Order, name: str, secrets: dict[str, str], labels: dict
         memory=tier.memory,
         pids=tier.pids,
         shm=tier.shm,
+        gpus=holding.gpus,
         labels=labels,
     )
 

@@ -23,6 +23,7 @@ from temporal_runs.fields import InvalidSpec
 from temporal_runs.registries import PasswordUnreadable
 from temporal_runs.store import StoreCorrupt, StoreError, StoreUnavailable, UnknownPath, UnknownProject, UnknownRevision
 from temporal_runs.workflows.causes import CAUSES
+from temporal_runs.workspaces import NotWhole
 
 log = structlog.get_logger()
 
@@ -46,7 +47,7 @@ def faults(host: str) -> Iterator[None]:
     """Turns what the store, the engine and the machine raise into faults that name the machine."""
     try:
         yield
-    except (StoreError, EngineError, OSError, InvalidSpec, PasswordUnreadable) as error:
+    except (StoreError, EngineError, OSError, InvalidSpec, PasswordUnreadable, NotWhole) as error:
         log.warning("a fault", exc_info=error)
         # Without its chain: a failure of more than 4 kB is shown as "Failure exceeds size limit" while it is retried.
         raise _translated(error, host) from None
@@ -64,6 +65,8 @@ def _translated(error: Exception, host: str) -> Exception:
             return fault("store_unavailable", str(error), host=host)
         case StoreCorrupt():
             return fault("store_corrupt", str(error), final=True, host=host)
+        case NotWhole():
+            return fault("executor_lost", str(error), final=True, began=False)
         case EngineUnavailable():
             return fault("docker_unavailable", str(error), host=host)
         case ImageNotFound():

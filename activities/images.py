@@ -68,6 +68,12 @@ class Provision:
         wanted = replace(self._images.resolve(reference or asked_for, login), reference=asked_for)
         return _image(self._images.fetch(assignment.attempt.key, wanted, report, login))
 
+    def fetch_ahead(self, reference: str) -> None:
+        """Has an image on the machine before a Run asks for it; raises what `pull` raises."""
+        login = self._login_at(reference, None, "")
+        image = self._images.resolve(reference, login)
+        self._images.fetch(f"ahead {reference}", image, lambda progress: None, login)
+
     def plan(self, inputs: Inputs) -> BuildPlan:
         """The build of the Run's environment; raises InvalidSpec where this machine cannot do it."""
         recipe = recipe_of(inputs, self._store)
@@ -114,7 +120,10 @@ class Provision:
         host, name = registry_host(reference), inputs.runs_in.credentials
         if inputs.runs_in.is_built and name in self._registries and self._registries[name].host != host:
             name = None  # they are another image's, of those that the build needs
-        found = registry_login(self._registries, name, host, inputs.spec.owner)
+        return self._login_at(reference, name, inputs.spec.owner)
+
+    def _login_at(self, reference: str, name: str | None, owner: str) -> Login:
+        found = registry_login(self._registries, name, registry_host(reference), owner)
         return Login(found.name, Credentials(found.username, found.password)) if found else ANYBODY
 
     def _cache_for(self, project: str) -> str | None:

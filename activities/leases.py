@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Protocol
 
+from pydantic import Field
+
 from temporal_runs.status import Model
 from temporal_runs.steps import Assignment, Finished, Lease, Request
 
@@ -13,6 +15,8 @@ class Holding(Model):
     token: str
     request: Request
     granted_at: datetime
+    gpus: list[int] = Field(default_factory=list[int])
+    """numbers of the machine's GPUs that are its own"""
     assignment: Assignment | None = None
     """set by the first activity that comes for the lease, and thereby confirms it"""
     begun: bool = False

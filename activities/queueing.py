@@ -8,9 +8,10 @@ from temporalio import activity
 
 from temporal_runs.activities.faults import fault, faults
 from temporal_runs.environments import resolve
+from temporal_runs.project import ProjectSettings
 from temporal_runs.spec import RunSpec
 from temporal_runs.status import RunResult
-from temporal_runs.steps import Inputs, PinnedInput, Submission, Ticket, Tier
+from temporal_runs.steps import BuildTicket, Inputs, PinnedInput, Submission, Tier
 from temporal_runs.store import Store
 
 
@@ -29,6 +30,9 @@ class Queueing:
         if tier is None:
             known = ", ".join(self._tiers)
             raise fault("invalid_spec", f"tier: there is no tier {spec.tier!r}; there are {known}", field="tier")
+        if tier.max_time_limit and (spec.time_limit or 0) > tier.max_time_limit:
+            problem = f"tier {tier.name} allows {tier.max_time_limit:g} seconds at most, not {spec.time_limit:g}"
+            raise fault("invalid_spec", f"time_limit: {problem}", field="time_limit")
         for name in spec.mounts:
             if name not in tier.mounts:
                 known = ", ".join(tier.mounts) or "none"
@@ -44,6 +48,7 @@ class Queueing:
         for one in imports:
             self._store.require_folder(one.project, one.commit, one.path)
         revision = resolve(spec, self._store)
+        spec = spec.model_copy(update={"time_limit": tier.time_limit(spec.time_limit)})
         return Inputs(
             spec=spec,
             commit=self._store.resolve(spec.project, spec.revision),
@@ -51,10 +56,11 @@ class Queueing:
             imports=imports,
             environment=revision and revision.environment,
             environment_revision=revision and revision.label,
+            max_running=ProjectSettings.load(self._store, spec.project).max_running,
         )
 
     @activity.defn(name="join_build")
-    async def join_build(self, ticket: Ticket) -> None:
+    async def join_build(self, ticket: BuildTicket) -> None:
         """Has a Run wait for the one build of its environment, which begins where there is none yet."""
         await activity.client().start_workflow(
             "Build",

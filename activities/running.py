@@ -75,12 +75,13 @@ class Running:
 
     def _begin(self, order: Order, attendance: Attendance) -> None:
         holding = attendance.holding
+        if holding.begun and not self._was_never_started(holding.container):
+            return
+        self._workspaces.require_whole(holding.request.attempt.key)
         if not holding.begun:
             secrets = read_secrets(order.assignment.inputs.spec.secrets, self._secrets_folder)
-            self._engine.create(container_for(order, holding.container, secrets, self._labels))
+            self._engine.create(container_for(order, holding, secrets, self._labels))
             holding = self._leases.update(holding.token, begun=True)
-        elif not self._was_never_started(holding.container):
-            return
         if holding.is_fenced:
             self._fence.guard(holding)
         self._engine.start(holding.container)

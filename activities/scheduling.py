@@ -8,7 +8,8 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporal_runs.activities.leases import Leases
 from temporal_runs.steps import Lease, Request
 
-ASK_AGAIN = timedelta(seconds=1)
+ASK_AGAIN = timedelta(seconds=0.1)
+"""Soon: another executor may have room. This one does not ask for such Runs again before it has."""
 
 
 class Scheduling:
@@ -17,7 +18,7 @@ class Scheduling:
 
     @activity.defn(name="acknowledge")
     async def acknowledge(self, request: Request) -> Lease:
-        """The lease. Declines where another tier took the room since the executor asked for work."""
+        """The lease. Declines where the room is gone since the executor asked for work."""
         lease = self._leases.grant(request)
         if lease is None:
             raise ApplicationError(

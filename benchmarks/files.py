@@ -1,6 +1,6 @@
 """What files cost: pushing, preparing and finishing, each beside a baseline that everybody knows.
 
-    python benchmarks/files.py [--sets i ii iii] [--rounds 3] [--s3 s3://bucket/prefix]
+    python -m benchmarks.files [--sets i ii iii] [--rounds 3] [--s3 s3://bucket/prefix]
 
 Sets: i = 10,000 files of 4 KiB, ii = 100,000 of 1 KiB in 1,000 folders, iii = one of 4 GiB and 100 of 10 MiB. Ours and
 the baseline are measured in turns, warm, on the file system of --folder, after a sync. Nothing is deleted before the
@@ -27,8 +27,8 @@ from pathlib import Path
 import obstore
 from blake3 import blake3
 from obstore.store import from_url
-from system import IMAGE, activity_seconds, system
 
+from benchmarks.system import IMAGE, activity_seconds, system
 from temporal_runs.client import Runs
 from temporal_runs.store import Store
 from temporal_runs.workspaces import Cache, Workspace, Workspaces

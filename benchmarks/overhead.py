@@ -1,6 +1,6 @@
 """What a Run costs beside the container it runs: latency one at a time, and Runs per second, fifty at once.
 
-    python benchmarks/overhead.py [--rounds 20] [--at-once 50]
+    python -m benchmarks.overhead [--rounds 20] [--at-once 50]
 
 The baseline is docker-py: create, start, wait and remove of the same container, with the same limits. Both are measured
 in turns, in the same run, on a server started as `temporal-runs up` starts it; dispatcher and executor are processes of
@@ -15,9 +15,9 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from system import IMAGE, activity_seconds, system
 from temporalio.client import Client
 
+from benchmarks.system import IMAGE, activity_seconds, system
 from temporal_runs.client import Runs
 from temporal_runs.engine import ContainerSpec, Engine
 from temporal_runs.settings import Settings

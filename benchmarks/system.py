@@ -16,6 +16,7 @@ from temporal_runs.worker.embedded import EmbeddedServer
 
 IMAGE = "temporal-runs-test/busybox:1"
 """The tests' small image: `make test` makes it."""
+OURS = str(Path(sys.executable).parent / "temporal-runs")
 TIER = '[tiny]\ncores = 0.5\nmemory = "32MiB"\n'
 
 
@@ -41,14 +42,13 @@ async def system(at_once: int) -> AsyncGenerator[tuple[Client, Settings]]:
 
 
 @contextmanager
-def process(*arguments: str, environment: dict[str, str]) -> Generator[None]:
-    """A process of ours, ended with the block."""
-    command = [str(Path(sys.executable).parent / "temporal-runs"), *arguments]
-    running = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
+def process(*arguments: str, environment: dict[str, str], program: str = OURS) -> Generator[int]:
+    """A process of ours, killed with the block; gives its id."""
+    running = subprocess.Popen([program, *arguments], env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
     try:
-        yield
+        yield running.pid
     finally:
-        running.terminate()
+        running.kill()
         running.wait(30)
 
 

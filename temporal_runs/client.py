@@ -25,6 +25,7 @@ from temporalio.converter import decode_typed_search_attributes
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from temporal_runs.asking import ANSWER_WITHIN, NoDispatcher, ServerUnavailable, UnknownRun, asking
+from temporal_runs.fleet import Backlog, ExecutorStatus, Fleet, backlog
 from temporal_runs.handle import RunHandle
 from temporal_runs.outcome import RunDidNotSucceed, RunError, RunFailed, RunsError, RunStopped
 from temporal_runs.search_attributes import RUN_CAUSE, RUN_OWNER, RUN_PROJECT, RUN_STATE, RUN_TIER
@@ -34,6 +35,8 @@ from temporal_runs.status import Model, State
 from temporal_runs.store import Store
 
 __all__ = [
+    "Backlog",
+    "ExecutorStatus",
     "NoDispatcher",
     "RunDidNotSucceed",
     "RunError",
@@ -73,6 +76,7 @@ class Runs:
         self._settings = settings
         self._opened = store
         self._opening = asyncio.Lock()
+        self._fleet: Fleet | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -85,6 +89,31 @@ class Runs:
             if self._opened is None:
                 self._opened = await asyncio.to_thread(Store.open, self.settings.store_url)
             return self._opened
+
+    async def executors(self) -> list[ExecutorStatus]:
+        """What each executor last told of itself, some seconds ago at most; raises StoreError."""
+        fleet = await self._executors()
+        return await asyncio.to_thread(fleet.recent)
+
+    async def drain(self, id: str) -> ExecutorStatus:
+        """Asks an executor to take nothing new, and to end when its Runs have ended; gives what it told last.
+
+        It hears of that within seconds. Raises UnknownExecutor, StoreError.
+        """
+        fleet = await self._executors()
+        return await asyncio.to_thread(fleet.drain, id)
+
+    async def backlog(self) -> list[Backlog]:
+        """What waits for each tier; raises StoreError."""
+        executors = await self.executors()
+        served = (tier for executor in executors for tier in executor.tiers)
+        with asking():
+            return await backlog(self.client, dict.fromkeys((*self.settings.tier_table, *served)), executors)
+
+    async def _executors(self) -> Fleet:
+        if self._fleet is None:
+            self._fleet = Fleet(await self.store())
+        return self._fleet
 
     async def start(self, spec: RunSpec | Mapping[str, Any], *, id: str | None = None) -> RunHandle:
         """Starts a Run; an id that exists gives that Run. Raises InvalidSpec before anything is started."""

@@ -75,7 +75,7 @@ class RunHandle:
             return as_status(await self._outcome(info))
         status = await self._queried(info, ANSWER_WITHIN)
         with asking():
-            return await joined(self._runs.client, status, description)
+            return await joined(self._runs, status, description)
 
     async def watch(self) -> AsyncIterator[RunStatus]:
         """The Run's states as they happen: each once, in order, from the first to the final one.

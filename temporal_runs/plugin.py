@@ -21,6 +21,7 @@ SIDE_EFFECT_FREE = (
     "temporal_runs.steps",
     "temporal_runs.search_attributes",
     "temporal_runs.workflows.causes",
+    "temporal_runs.workflows.details",
     "temporal_runs.workflows.states",
 )
 """Modules of ours that a workflow may share: records and tables. Loading them anew would cost every Run 13 ms."""
@@ -35,17 +36,19 @@ class RunsPlugin(SimplePlugin):
     """
 
     def __init__(self, store: Store | None = None, tiers: Mapping[str, Tier] | None = None) -> None:
+        from temporal_runs.activities.limiting import gone, join
         from temporal_runs.activities.queueing import Queueing
         from temporal_runs.settings import DEFAULT_TIERS
         from temporal_runs.workflows.build import Build
+        from temporal_runs.workflows.limit import Limit
         from temporal_runs.workflows.run import Run
 
         queueing = Queueing(store, tiers or {tier.name: tier for tier in DEFAULT_TIERS}) if store else None
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - the SDK's own signature is loose
             "temporal-runs.RunsPlugin",
             data_converter=_with_pydantic,
-            workflows=_once(Run, Build),
-            activities=_once(queueing.queue, queueing.join_build, queueing.record) if queueing else None,
+            workflows=_once(Run, Build, Limit),
+            activities=_once(queueing.queue, queueing.join_build, queueing.record, join, gone) if queueing else None,
             workflow_runner=_with_shared_modules,
         )
 

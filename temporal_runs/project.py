@@ -19,6 +19,8 @@ class ProjectSettings(BaseModel):
     """what becomes of a Run's results where others changed the same files; a spec may say otherwise"""
     environment: NamedEnvironment | None = None
     """what Runs execute in whose spec says nothing of it"""
+    max_running: AtLeastOne | None = None
+    """how many of its Runs may be on their way at once; the others wait. Holds from the next Run on"""
     max_files: AtLeastOne | None = None
     max_file_size: AtLeastOne | None = None
     max_total: AtLeastOne | None = None

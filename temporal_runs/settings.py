@@ -8,9 +8,9 @@ import os
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,7 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from temporal_runs.fields import Id, Text
+from temporal_runs.fields import Id, ImageReference, Seconds, Text
 from temporal_runs.registries import Registry
 from temporal_runs.steps import Tier
 
@@ -113,7 +113,7 @@ class Settings(BaseSettings):
         """The tiers by name; raises SettingsError when the tiers' file cannot be used."""
         if self.tiers is None:
             return {tier.name: tier for tier in DEFAULT_TIERS}
-        entries = _table("TEMPORAL_RUNS_TIERS", self.tiers, TypeAdapter(dict[str, _TierEntry]))
+        entries = _table("TEMPORAL_RUNS_TIERS", self.tiers, TypeAdapter(dict[Id, _TierEntry]))
         return {name: entry.as_tier(name) for name, entry in entries.items()}
 
     @cached_property
@@ -139,22 +139,37 @@ def _table(setting: str, file: Path, entries: TypeAdapter[dict[str, Entry]]) -> 
 class _TierEntry(BaseModel, extra="forbid"):
     cores: Annotated[float, Field(gt=0)]
     memory: str | int
+    gpus: Annotated[int, Field(ge=0)] = 0
     pids: Annotated[int, Field(gt=0)] = 4096
     shm: str | int = "64MiB"
     disk: str | int | None = None
     user: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    default_time_limit: Seconds | None = None
+    max_time_limit: Seconds | None = None
     mounts: dict[str, Annotated[str, Field(pattern=r"^/")]] = {}
+    images: list[ImageReference] = []
+
+    @model_validator(mode="after")
+    def the_default_is_allowed(self) -> Self:
+        """Raises ValueError where Runs that ask for no time limit would get a greater one than others may have."""
+        if self.max_time_limit and (self.default_time_limit or 0) > self.max_time_limit:
+            raise ValueError("default_time_limit should not be greater than max_time_limit")
+        return self
 
     def as_tier(self, name: str) -> Tier:
         return Tier(
             name=name,
             cores=self.cores,
             memory=memory_bytes(self.memory),
+            gpus=self.gpus,
             pids=self.pids,
             shm=memory_bytes(self.shm),
             disk=None if self.disk is None else memory_bytes(self.disk),
             user=self.user,
+            default_time_limit=self.default_time_limit,
+            max_time_limit=self.max_time_limit,
             mounts=self.mounts,
+            images=self.images,
         )
 
 

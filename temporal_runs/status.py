@@ -90,9 +90,13 @@ class Queue(Model):
     """A waiting Run's place."""
 
     position: int
-    """1 is the next"""
-    executors: int
-    """how many serve its tier"""
+    """1 is the next: by priority, then by start, as though owners did not take turns"""
+    executors: int | None = None
+    """how many serve its tier; None where that cannot be told, since the store is away"""
+    held: int = 0
+    """how many Runs of its tier have a place on them"""
+    left: int = 0
+    """how many more they have room for now"""
 
 
 class Stop(Model):

@@ -13,19 +13,36 @@ EndedBy = Literal["itself", "stop", "time_limit"]
 
 
 class Tier(Model):
-    """A kind of machine: the limits a command runs under. Memory, shm and disk in bytes."""
+    """A kind of machine: the limits a command runs under. Memory, shm and disk in bytes, times in seconds."""
 
     name: str
     cores: float
     memory: int
+    gpus: int = 0
+    """how many it has to itself"""
     pids: int = 4096
     shm: int = 64 * 2**20
     disk: int | None = None
     """bytes a command can write into its working directory; None: as much as the machine has"""
     user: int | None = None
     """number of the user that commands run as; None: 1000"""
+    default_time_limit: float | None = None
+    """the time limit of a spec that has none"""
+    max_time_limit: float | None = None
+    """the greatest one that a spec may have, and the default where there is no other"""
     mounts: dict[str, str] = Field(default_factory=dict[str, str])
     """name → folder of the machine that a command of this tier may read"""
+    images: list[str] = Field(default_factory=list[str])
+    """references of images that its executors fetch before a Run asks for them"""
+
+    def time_limit(self, asked_for: float | None) -> float | None:
+        """The one that holds for a spec which asks for that."""
+        return asked_for or self.default_time_limit or self.max_time_limit
+
+
+def tier_queue(tier: str) -> str:
+    """The task queue in which Runs of a tier wait for an executor."""
+    return f"tier.{tier}"
 
 
 class Attempt(Model):
@@ -77,11 +94,36 @@ class Inputs(Model):
     """what the spec's named environment, or the project's default, stands for; None where the spec says it itself"""
     environment_revision: str | None = None
     """which revision that is, as "name#number" """
+    max_running: int | None = None
+    """how many Runs of the project may be on their way at once"""
 
     @property
     def runs_in(self) -> Environment:
         """The environment that the command runs in; never a named one."""
         return self.environment or self.spec.environment or Environment(image=DEFAULT_IMAGE)
+
+
+class Ticket(Model):
+    """A Run that waits for one of the places of its project, or has one."""
+
+    project: str
+    run_id: str
+    priority: int
+    limit: int
+
+    @property
+    def limit_id(self) -> str:
+        """The id of the workflow that gives the places; no Run can have it."""
+        return f"limit:{self.project}"
+
+
+class Turns(Model):
+    """What the workflow `Limit` knows."""
+
+    limit: int
+    admitted: list[Ticket] = Field(default_factory=list[Ticket])
+    waiting: list[Ticket] = Field(default_factory=list[Ticket])
+    """in the order of their joining"""
 
 
 class Request(Model):
@@ -162,7 +204,7 @@ class ImageSearch(Model):
     """what is to be built"""
 
 
-class Ticket(Model):
+class BuildTicket(Model):
     """A Run that joins a build."""
 
     plan: BuildPlan

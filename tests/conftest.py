@@ -53,6 +53,12 @@ memory = "64MiB"
 disk = "8MiB"
 mounts = {{genomes = "{home}/genomes"}}
 
+[brief]
+cores = 0.25
+memory = "32MiB"
+default_time_limit = 0.5
+max_time_limit = 60
+
 [alone]
 cores = 0.25
 memory = "32MiB"
@@ -195,13 +201,14 @@ async def running(client: Client, settings: Settings, image: str, serve: dict[st
     """A whole system; it ends with its block."""
     from temporal_runs.worker.dispatcher import run_dispatcher
     from temporal_runs.worker.executor import run_executor
+    from temporal_runs.worker.room import Offer
 
     store = Store.open(settings.store_url)
     executor_id = f"test-{uuid.uuid4().hex[:6]}"
     system = System(client, settings, Runs(client, settings), store, image, executor_id)
     system.tasks = [
         asyncio.create_task(run_dispatcher(client, settings)),
-        asyncio.create_task(run_executor(client, settings, executor_id, serve)),
+        asyncio.create_task(run_executor(client, settings, executor_id, Offer(serve))),
     ]
     try:
         yield system
@@ -231,7 +238,8 @@ async def system(
     server: WorkflowEnvironment, image: str, make_settings: Callable[..., Settings]
 ) -> AsyncIterator[System]:
     """The whole system, on a store in a folder."""
-    async with running(server.client, make_settings(lease=20), image, {"tiny": 4, "small": 2, "boxed": 1}) as system:
+    serve = {"tiny": 4, "small": 2, "boxed": 1, "brief": 1}
+    async with running(server.client, make_settings(lease=20), image, serve) as system:
         yield system
 
 

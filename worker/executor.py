@@ -2,7 +2,6 @@
 
 import asyncio
 import platform
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -19,16 +18,19 @@ from temporal_runs.activities.pulling import Pulling
 from temporal_runs.activities.running import Running
 from temporal_runs.activities.scheduling import Scheduling
 from temporal_runs.engine import Engine
+from temporal_runs.fleet import Fleet
 from temporal_runs.images import MachineImages
 from temporal_runs.settings import Settings
-from temporal_runs.steps import Tier
+from temporal_runs.steps import Tier, tier_queue
 from temporal_runs.store import Store
 from temporal_runs.worker.fence import Fence
 from temporal_runs.worker.gate import Gate, RoomChanged
 from temporal_runs.worker.isolation import isolation, limits_disks
 from temporal_runs.worker.janitor import Janitor
 from temporal_runs.worker.ledger import Ledger
-from temporal_runs.worker.room import Machine, Room
+from temporal_runs.worker.presence import Presence
+from temporal_runs.worker.room import Machine, Offer, Room
+from temporal_runs.worker.stock import Stock
 from temporal_runs.workspaces import Cache, Workspaces
 
 log = structlog.get_logger()
@@ -36,10 +38,17 @@ log = structlog.get_logger()
 HEARTBEAT_THROTTLE = timedelta(seconds=0.5)
 THREADS_A_RUN = 4
 """its wait, its console, a heartbeat's sample, a call"""
+FORGET_SECONDS = 0.5
 
 
-async def run_executor(client: Client, settings: Settings, executor_id: str, serve: Mapping[str, int] | None) -> None:
-    """Works until cancelled; containers go on. `serve`: tier → slots, or None for all that the machine holds.
+async def run_executor(
+    client: Client,
+    settings: Settings,
+    executor_id: str,
+    offer: Offer,
+    drain: asyncio.Event | None = None,
+) -> None:
+    """Works until cancelled, and containers go on; or until `drain` is set, and all that it holds has ended.
 
     Raises EngineUnavailable, StoreError, TooBig, and ExecutorExists where the machine has an executor of that name.
     """
@@ -48,9 +57,9 @@ async def run_executor(client: Client, settings: Settings, executor_id: str, ser
     store = await asyncio.to_thread(Store.open, settings.store_url)
     folder = settings.home / "executors" / executor_id
     tiers = settings.tier_table
-    asked_for = tiers.values() if serve is None else [tiers[name] for name in serve if name in tiers]
+    asked_for = [tier for name, tier in tiers.items() if offer.serve is None or name in offer.serve]
     limits = any(tier.disk for tier in asked_for) and await asyncio.to_thread(limits_disks, engine, folder)
-    room = Room.declared(serve, tiers, Machine(cores, memory, limits))
+    room = Room.offered(offer, tiers, Machine(cores, memory, limits))
     asyncio.get_running_loop().set_default_executor(_Threads(THREADS_A_RUN * room.most() + 32))
     changed = RoomChanged()
     host = platform.node()
@@ -73,7 +82,13 @@ async def run_executor(client: Client, settings: Settings, executor_id: str, ser
     pulling = Pulling(provision, attendants)
     running = Running(store, engine, ledger, fence, workspaces, attendants, settings.secrets_folder, labels)
     finishing = Finishing(store, workspaces, images, engine, ledger, attendants)
-    janitor = Janitor(client, ledger, engine, workspaces, images, finishing, labels, period=min(60, settings.lease / 3))
+    period = min(60, settings.lease / 3)
+    janitor = Janitor(client, ledger, engine, workspaces, images, finishing, labels, period)
+    fleet = Fleet(store)
+    ahead = list(dict.fromkeys(reference for tier in room.tiers.values() for reference in tier.images))
+    stock = Stock(provision, images, fleet, executor_id, ahead, period)
+    presence = Presence(fleet, ledger, room, changed, host, period)
+    drain = drain or asyncio.Event()
 
     identity = f"{executor_id}@{host}"
     own_queue = Worker(
@@ -99,12 +114,29 @@ async def run_executor(client: Client, settings: Settings, executor_id: str, ser
     log.info("executor works", id=executor_id, host=host, tiers=list(room.tiers), holds=len(ledger.holdings()))
     try:
         async with asyncio.TaskGroup() as group:
-            for worker in (own_queue, *tier_queues):
-                group.create_task(worker.run())
-            group.create_task(janitor.work())
-            group.create_task(fence.work())
+            workers = [worker.run() for worker in (own_queue, *tier_queues)]
+            beside = [janitor.work(), fence.work(), presence.tell(), presence.listen(drain), stock.work()]
+            at_work = [group.create_task(work) for work in (*workers, *beside)]
+            await drain.wait()
+            await _drained(ledger, changed, janitor)
+            for task in at_work:
+                task.cancel()
     finally:
+        await presence.leave()
         ledger.close()
+
+
+async def _drained(ledger: Ledger, changed: RoomChanged, janitor: Janitor) -> None:
+    """Takes nothing new; returns when nothing is held any more."""
+    ledger.drain()
+    log.info("drains", id=ledger.executor, holds=len(ledger.holdings()))
+    while any(holding.finished is None for holding in ledger.holdings()):
+        await changed.wait()
+    # What is finished is held until its workflow has heard so: that is the janitor's to find out.
+    while ledger.holdings():
+        await janitor.sweep()
+        await asyncio.sleep(FORGET_SECONDS)
+    log.info("has drained", id=ledger.executor)
 
 
 class _Threads(ThreadPoolExecutor):
@@ -118,7 +150,7 @@ def _tier_queue(client: Client, tier: Tier, ledger: Ledger, changed: RoomChanged
     fixed = FixedSizeSlotSupplier(1)
     return Worker(
         client,
-        task_queue=f"tier.{tier.name}",
+        task_queue=tier_queue(tier.name),
         activities=[Scheduling(ledger).acknowledge],
         tuner=WorkerTuner.create_composite(
             workflow_supplier=fixed,

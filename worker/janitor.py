@@ -46,6 +46,7 @@ class Janitor:
         self._finishing = finishing
         self._labels = labels
         self._period = period
+        self._sweeping = asyncio.Lock()
 
     async def work(self) -> None:
         """Sweeps now and then, until cancelled."""
@@ -55,6 +56,10 @@ class Janitor:
 
     async def sweep(self) -> None:
         """Looks once at everything this executor holds; what cannot be freed now is tried again at the next sweep."""
+        async with self._sweeping:
+            await self._sweep()
+
+    async def _sweep(self) -> None:
         for holding in self._ledger.holdings():
             try:
                 if await self._is_over(holding):

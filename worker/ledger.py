@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from temporal_runs.activities.leases import Holding
+from temporal_runs.fleet import Resources
 from temporal_runs.steps import Assignment, Lease, Request, Tier
 from temporal_runs.worker.room import Room
 
@@ -43,6 +44,7 @@ class Ledger:
         self._room = room
         self._changed = changed
         self._lock = threading.Lock()
+        self._draining = False
         (folder / LEASES).mkdir(parents=True, exist_ok=True)
         self._guard = _guarded(folder, executor)
         self._holdings = {holding.token: holding for holding in recorded(folder)}
@@ -51,6 +53,11 @@ class Ledger:
     def folder(self) -> Path:
         """Where everything of this executor is."""
         return self._folder
+
+    @property
+    def executor(self) -> str:
+        """Its id."""
+        return self._executor
 
     @property
     def task_queue(self) -> str:
@@ -64,7 +71,8 @@ class Ledger:
                 if self._left(request.tier) < 1:
                     return None
                 token = uuid.uuid4().hex
-                self._write(Holding(token=token, request=request, granted_at=datetime.now(UTC)))
+                gpus = self._free_gpus()[: request.tier.gpus]
+                self._write(Holding(token=token, request=request, granted_at=datetime.now(UTC), gpus=gpus))
         return Lease(
             executor=self._executor,
             host=self._host,
@@ -112,12 +120,37 @@ class Ledger:
         with self._lock:
             return self._left(tier)
 
+    def used(self) -> Resources:
+        """What the Runs that are held take."""
+        with self._lock:
+            return self._room.used(self._held())
+
+    @property
+    def is_draining(self) -> bool:
+        """True where nothing new is taken."""
+        return self._draining
+
+    def drain(self) -> None:
+        """From now on there is no room."""
+        self._draining = True
+        self._changed()
+
     def close(self) -> None:
         """Lets another process be this executor."""
         self._guard.close()
 
     def _left(self, tier: Tier) -> int:
-        return self._room.left(tier, (h.request.tier for h in self._holdings.values() if h.finished is None))
+        return 0 if self._draining else self._room.left(tier, self._held())
+
+    def _held(self) -> list[Tier]:
+        return [holding.request.tier for holding in self._at_work()]
+
+    def _at_work(self) -> list[Holding]:
+        return [holding for holding in self._holdings.values() if holding.finished is None]
+
+    def _free_gpus(self) -> list[int]:
+        taken = {gpu for holding in self._at_work() for gpu in holding.gpus}
+        return [gpu for gpu in range(self._room.whole.gpus) if gpu not in taken]
 
     def _path(self, token: str) -> Path:
         return self._folder / LEASES / f"{token}.json"

@@ -92,10 +92,10 @@ def meaning(error: ActivityError, stage: State) -> Fault | ExecutorLost:
             return ExecutorLost(began=taken_before)
         case TimeoutError():
             return ExecutorLost(began=True)
-        case ApplicationError(type="executor_lost") as lost:
-            return ExecutorLost(began=True, message=lost.message)
         case ApplicationError() as failure:
             evidence: dict[str, Any] = failure.details[0] if failure.details else {}
+            if failure.type == "executor_lost":
+                return ExecutorLost(began=evidence.get("began", True), message=failure.message)
             return Fault(cause(failure.type or "internal", stage, failure.message, evidence))
         case unknown:
             return Fault(cause("internal", stage, f"{error.activity_type}: {unknown}"))

@@ -8,6 +8,7 @@ from temporal_runs import search_attributes
 from temporal_runs.spec import RunSpec
 from temporal_runs.status import Cause, Results, RunResult, RunStatus, State, StateChange, Stop, Usage
 from temporal_runs.steps import Attempt
+from temporal_runs.workflows.details import details
 from temporal_runs.workflows.states import check_transition
 
 
@@ -66,6 +67,7 @@ class Life:
     def publish(self) -> None:
         """Makes the state findable. Called before each wait, not in each state: of the states that are entered at once
         only the last could ever be found, and each update costs the server a write."""
+        workflow.set_current_details(details(self.status()))
         if self._published is self.state:
             return
         self._published = self.state

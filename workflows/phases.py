@@ -16,6 +16,7 @@ from temporal_runs.status import RunResult
 from temporal_runs.steps import (
     Assignment,
     BuildPlan,
+    BuildTicket,
     Built,
     Completion,
     Exit,
@@ -28,6 +29,7 @@ from temporal_runs.steps import (
     Request,
     Submission,
     Ticket,
+    tier_queue,
 )
 from temporal_runs.workflows.causes import cause
 from temporal_runs.workflows.executors import (
@@ -46,6 +48,9 @@ Result = TypeVar("Result")
 
 SOON = timedelta(seconds=30)
 """for what takes milliseconds when all is well"""
+
+SUMMARY = 200
+"""Characters that Temporal keeps of an activity's summary."""
 
 JOIN_AGAIN = timedelta(minutes=2)
 """After which a Run that waits for a build sees to it that there is one: somebody may have terminated it."""
@@ -72,7 +77,26 @@ class Phases:
             self._stoppable.cancel()
 
     async def queue(self, submission: Submission) -> Inputs:
-        return await self._ask("queue", submission, Inputs, start_to_close_timeout=SOON, retry_policy=PATIENT)
+        return await self._ask(
+            "queue",
+            submission,
+            Inputs,
+            summary="checks the spec, and pins what it names",
+            start_to_close_timeout=SOON,
+            retry_policy=PATIENT,
+        )
+
+    async def join(self, ticket: Ticket) -> None:
+        """Asks for one of the places of its project; the answer is the signal `admit`."""
+        await workflow.execute_local_activity("join", ticket, start_to_close_timeout=SOON)
+
+    async def leave(self, ticket: Ticket) -> None:
+        """Gives the place up, or the wish for one."""
+        try:
+            await workflow.get_external_workflow_handle(ticket.limit_id).signal("leave", ticket.run_id)
+        except FailureError:
+            # Somebody has ended that workflow; it holds nothing any more.
+            workflow.logger.warning("nobody took the place back", exc_info=True)
 
     async def acknowledge(self, request: Request, inputs: Inputs) -> Lease:
         """Waits in the queue of the tier until an executor with room takes the Run."""
@@ -81,26 +105,38 @@ class Phases:
             "acknowledge",
             request,
             Lease,
-            task_queue=f"tier.{spec.tier}",
+            task_queue=tier_queue(spec.tier),
             start_to_close_timeout=SOON,
             schedule_to_close_timeout=timedelta(seconds=spec.queue_limit) if spec.queue_limit else None,
             priority=Priority(priority_key=spec.priority, fairness_key=spec.owner[:64]),
+            # What the Web UI shows of a Run that waits; it costs no event.
+            summary=f"waits for tier {spec.tier} since {workflow.now():%Y-%m-%d %H:%M:%S} UTC; "
+            f"why: temporal-runs status {request.attempt.run_id}",
         )
 
     async def prepare(self, assignment: Assignment) -> Prepared:
-        return await self._ask_executor("prepare", assignment, assignment, Prepared, PATIENT)
+        inputs = assignment.inputs
+        summary = f"brings the files of {inputs.spec.project} at {inputs.commit[:12]}"
+        return await self._ask_executor("prepare", assignment, assignment, Prepared, PATIENT, summary=summary)
 
     async def build(self, assignment: Assignment) -> Image:
         """Builds for this Run alone: what Runs did before builds were shared, and their histories tell."""
-        return await self._ask_executor("build", assignment, assignment, Image, PATIENT)
+        return await self._ask_executor("build", assignment, assignment, Image, PATIENT, summary="builds the image")
 
     async def share_build(self, plan: BuildPlan, assignment: Assignment) -> Built:
         """Waits for the one build of an environment, which all Runs that need it share; raises what it ended with."""
         self._life.build = plan.workflow_id
         try:
             while (built := self._built.get(assignment.attempt.number)) is None:
-                ticket = Ticket(plan=plan, assignment=assignment)
-                await self._ask("join_build", ticket, type(None), start_to_close_timeout=SOON, retry_policy=PATIENT)
+                ticket = BuildTicket(plan=plan, assignment=assignment)
+                await self._ask(
+                    "join_build",
+                    ticket,
+                    type(None),
+                    summary=f"joins {plan.workflow_id}",
+                    start_to_close_timeout=SOON,
+                    retry_policy=PATIENT,
+                )
                 await self._answered(assignment.attempt.number)
         except StopReceived:
             await self._leave(plan, assignment)
@@ -119,17 +155,25 @@ class Phases:
 
     async def pull(self, assignment: Assignment, reference: str | None) -> Image:
         """Fetches the Run's image: the one of a reference, where what it means is known already."""
-        return await self._ask_executor("pull", (assignment, reference), assignment, Image, PATIENT)
+        summary = f"fetches {reference or assignment.inputs.runs_in.starts_from}"
+        return await self._ask_executor("pull", (assignment, reference), assignment, Image, PATIENT, summary=summary)
 
     async def run(self, order: Order) -> Exit:
-        return await self._ask_executor("run", order, order.assignment, Exit, UNTIL_THE_END)
+        summary = order.assignment.inputs.spec.summary
+        return await self._ask_executor("run", order, order.assignment, Exit, UNTIL_THE_END, summary=summary)
 
     async def end(self, assignment: Assignment) -> Exit | None:
         """Ends the command after its `run` activity is gone; None: it never began."""
-        return await self._ask_executor("end", assignment, assignment, Exit | None, UNTIL_THE_END, stoppable=False)
+        return await self._ask_executor(
+            "end", assignment, assignment, Exit | None, UNTIL_THE_END, summary="ends the command", stoppable=False
+        )
 
     async def finish(self, completion: Completion) -> Finished:
-        return await self._ask_executor("finish", completion, completion.assignment, Finished, PATIENT, stoppable=False)
+        assignment = completion.assignment
+        summary = "makes changed files a version of the project" if completion.commit_results else "discards results"
+        return await self._ask_executor(
+            "finish", completion, assignment, Finished, PATIENT, summary=summary, stoppable=False
+        )
 
     async def release(self, assignment: Assignment) -> None:
         """Frees what the attempt holds, where its executor answers at once; else its janitor does."""
@@ -138,6 +182,7 @@ class Phases:
                 "release",
                 assignment,
                 type(None),
+                summary="frees its place",
                 stoppable=False,
                 task_queue=assignment.lease.task_queue,
                 start_to_close_timeout=SOON,
@@ -192,10 +237,13 @@ class Phases:
         result_type: Any,
         retry_policy: RetryPolicy,
         *,
+        summary: str,
         stoppable: bool = True,
     ) -> Any:
         options = patience(assignment.lease, retry_policy)
-        return await asked_twice(lambda: self._ask(name, argument, result_type, stoppable=stoppable, **options))
+        return await asked_twice(
+            lambda: self._ask(name, argument, result_type, summary=summary, stoppable=stoppable, **options)
+        )
 
     async def _ask(
         self,
@@ -203,6 +251,7 @@ class Phases:
         argument: Any,
         result_type: type[Result],
         *,
+        summary: str,
         stoppable: bool = True,
         **options: Unpack[Options],
     ) -> Result:
@@ -214,6 +263,7 @@ class Phases:
             args=argument if isinstance(argument, tuple) else [argument],
             activity_id=self._life.attempt.activity_id(name),
             result_type=result_type,
+            summary=summary[:SUMMARY],
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             **options,
         )

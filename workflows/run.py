@@ -25,6 +25,7 @@ from temporal_runs.steps import (
     Prepared,
     Request,
     Submission,
+    Ticket,
     Workspace,
 )
 from temporal_runs.workflows.causes import cause, judge
@@ -43,6 +44,8 @@ class Run:
         self.assignment: Assignment | None = None
         self.can_be_stopped = True
         self.restarts = 0
+        self.ticket: Ticket | None = None
+        self.is_admitted = False
 
     @workflow.run
     async def run(self, *inputs: Any) -> RunResult:
@@ -64,6 +67,7 @@ class Run:
     async def live(self, spec: Any) -> None:
         try:
             inputs = await self.queue(spec)
+            await self.wait_for_its_turn(inputs)
             while True:
                 assignment = await self.acknowledge(inputs)
                 try:
@@ -82,6 +86,8 @@ class Run:
             self.can_be_stopped = False
             await self.release()
             self.end(fault.cause)
+        if self.ticket:
+            await self.phases.leave(self.ticket)
         await self.phases.record(self.life.result())
 
     async def queue(self, given: Any) -> Inputs:
@@ -97,6 +103,28 @@ class Run:
         inputs = await self.phases.queue(Submission(run_id=self.life.attempt.run_id, spec=spec))
         self.life.input_commit, self.life.environment = inputs.commit, inputs.environment_revision
         return inputs
+
+    async def wait_for_its_turn(self, inputs: Inputs) -> None:
+        """Still Queued: where its project lets only so many Runs on at once."""
+        if inputs.max_running is None:
+            return
+        spec = inputs.spec
+        self.life.reason = f"waits for one of the {inputs.max_running} places of project {spec.project} (max_running)"
+        self.life.publish()
+        self.ticket = Ticket(
+            project=spec.project,
+            run_id=self.life.attempt.run_id,
+            priority=spec.priority,
+            limit=inputs.max_running,
+        )
+        await self.phases.join(self.ticket)
+        try:
+            await workflow.wait_condition(lambda: self.is_admitted or bool(self.life.stop), timeout=spec.queue_limit)
+        except TimeoutError:
+            message = f"its project had {inputs.max_running} other Runs on their way for all of its queue_limit"
+            raise Fault(cause("queue_limit", State.QUEUED, message)) from None
+        if self.life.stop:
+            raise StopReceived
 
     async def acknowledge(self, inputs: Inputs) -> Assignment:
         """Queued → Scheduled: waits for a machine of its tier with room."""
@@ -218,6 +246,11 @@ class Run:
                 reason=reason if isinstance(reason, str) else None,
             )
         )
+
+    @workflow.signal
+    def admit(self) -> None:
+        """The project has a place for it, and holds it until the Run ends."""
+        self.is_admitted = True
 
     def request_stop(self, stop: Stop) -> None:
         if not self.can_be_stopped:

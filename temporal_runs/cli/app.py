@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from temporal_runs.cli import environment, files, processes, run, runs
+from temporal_runs.cli import environment, files, fleet, processes, run, runs
 
 app = typer.Typer(
     name="temporal-runs",
@@ -32,12 +32,16 @@ for name, function in {
 app.add_typer(files.app, name="files")
 app.add_typer(environment.app, name="environment")
 for name, function in {
+    "tiers": fleet.tiers,
+    "executors": fleet.executors,
+    "images": fleet.images,
+    "backlog": fleet.backlog,
     "up": processes.up,
     "setup": processes.setup,
     "dispatcher": processes.dispatcher,
-    "executor": processes.executor,
 }.items():
     app.command(name)(function)
+app.add_typer(processes.executor_app, name="executor")
 
 
 def command() -> Any:

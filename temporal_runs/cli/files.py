@@ -240,6 +240,7 @@ def settings(
         Literal["keep_both", "branch", "last_wins"] | None,
         typer.Option(help="What becomes of results where others changed the same files."),
     ] = None,
+    max_running: Annotated[int | None, typer.Option(help="Runs on their way at once; 0: any number.")] = None,
     max_files: Annotated[int | None, typer.Option(help="Files a push may bring; 0: any number.")] = None,
     max_file_size: Annotated[str | None, typer.Option(help="Size of a file: 512MiB, 4GiB; 0: any.")] = None,
     max_total: Annotated[str | None, typer.Option(help="Size of all files: 512MiB, 4GiB; 0: any.")] = None,
@@ -254,9 +255,10 @@ def settings(
     files, name = opened(project, HERE)
     sizes = {"max_file_size": max_file_size, "max_total": max_total}
     try:
-        limits = {"max_files": max_files, **{at: size and memory_bytes(size) for at, size in sizes.items()}}
+        limits = {at: size and memory_bytes(size) for at, size in sizes.items()}
     except ValueError as error:
         raise exits.UsageProblem(str(error)) from None
+    limits |= {"max_running": max_running, "max_files": max_files}
     given = {at: value or None for at, value in limits.items() if value is not None}
     if on_conflict is not None:
         given["on_conflict"] = on_conflict

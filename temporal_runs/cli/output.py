@@ -17,7 +17,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from temporal_runs.status import Results, RunFacts, RunStatus
+    from temporal_runs.status import Queue, Results, RunFacts, RunStatus
 
 COLOURS = {
     "Succeeded": "green",
@@ -133,10 +133,8 @@ def _results(results: "Results", commit: str | None) -> Iterator[Text]:
 def now(status: "RunStatus") -> str:
     """What a Run does at this moment, or what it waits for, on one line."""
     said = status.reason or status.state
-    if status.queue and not status.queue.executors:
-        return f"no executor serves tier {(status.spec or {}).get('tier')}: place {status.queue.position}"
     if status.queue:
-        return f"{said}: place {status.queue.position}"
+        return waiting(status.queue, said, str((status.spec or {}).get("tier")))
     done = status.progress or {}
     if "files" in done:
         return f"{said}: {plural(done['files'], 'file')}, {size(done['bytes'])}"
@@ -144,6 +142,17 @@ def now(status: "RunStatus") -> str:
         return f"{said}: {done['instruction']}: {done['text']}"
     last = str(done.get("text") or done.get("last_lines") or "").splitlines()
     return f"{said}: {last[-1]}" if last else said
+
+
+def waiting(queue: "Queue", said: str, tier: str) -> str:
+    """What a Run in the queue waits for."""
+    place = f"place {queue.position}"
+    if queue.executors is None:
+        return f"{said}: {place}"
+    if not queue.executors:
+        return f"no executor serves tier {tier}: {place}"
+    serving = f"{plural(queue.executors, 'executor')} {'serves' if queue.executors == 1 else 'serve'} it"
+    return f"{said}: {place}; {serving}, {queue.held} of {queue.held + queue.left} places taken"
 
 
 def facts_table(facts: "RunStatus") -> Table:

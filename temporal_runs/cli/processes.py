@@ -4,14 +4,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from temporal_runs.cli import exits
+from temporal_runs.cli import exits, fleet
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Coroutine
 
     from temporalio.client import Client
 
     from temporal_runs.settings import Settings
+    from temporal_runs.worker.room import Offer
+
+executor_app = typer.Typer(rich_markup_mode=None)
+executor_app.command("drain")(fleet.drain)
 
 
 def up() -> int:
@@ -74,19 +79,28 @@ def dispatcher() -> int:
     return session.in_loop(_until_told(work()))
 
 
+@executor_app.callback(invoke_without_command=True)
 def executor(
+    context: typer.Context,
     id: Annotated[str | None, typer.Option(help="Its name, unique. [default: the host's name]")] = None,
     serve: Annotated[
         list[str] | None,
         typer.Option(metavar="TIER=N", help="How many Runs of a tier at once; may be repeated. [default: what fits]"),
     ] = None,
+    cores: Annotated[float | None, typer.Option(help="Cores that all tiers share. [default: all]")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory that all tiers share: 64GiB. [default: all]")] = None,
+    gpus: Annotated[int, typer.Option(min=0, help="How many GPUs this machine has for Runs.")] = 0,
 ) -> int:
-    """Execute Runs on this machine."""
+    """Execute Runs on this machine. SIGTERM lets it end with its Runs, a second one, or ctrl-C, without them."""
+    if context.invoked_subcommand:
+        return exits.DONE
+    import asyncio
+
     from temporal_runs.cli import session
     from temporal_runs.settings import Settings
 
     settings = Settings.load()
-    places = _places(settings, serve)
+    offer = _offer(settings, serve, cores, memory, gpus)
     name = _executor_id(id)
     _require_docker()
     session.open_store(settings)
@@ -94,10 +108,11 @@ def executor(
     async def work() -> int:
         from temporal_runs.worker.executor import run_executor
 
-        await run_executor(await _client(settings), settings, name, places)
+        await run_executor(await _client(settings), settings, name, offer, drain)
         return exits.DONE
 
-    return session.in_loop(_until_told(work()))
+    drain = asyncio.Event()
+    return session.in_loop(_until_told(work(), drain))
 
 
 async def _serve_all(settings: "Settings", server: "Any") -> None:
@@ -107,12 +122,13 @@ async def _serve_all(settings: "Settings", server: "Any") -> None:
     from temporal_runs.cli import output
     from temporal_runs.worker.dispatcher import run_dispatcher
     from temporal_runs.worker.executor import run_executor
+    from temporal_runs.worker.room import Offer
 
     # Two clients: what a client's plugins bring reaches every worker of that client.
     dispatching, executing = await _client(settings), await _client(settings)
     workers = [
         asyncio.create_task(run_dispatcher(dispatching, settings)),
-        asyncio.create_task(run_executor(executing, settings, _executor_id(None), None)),
+        asyncio.create_task(run_executor(executing, settings, _executor_id(None), Offer())),
     ]
     watched = [*workers, asyncio.create_task(server.lost())] if server else workers
     page = output.on_stdout()
@@ -139,15 +155,25 @@ async def _client(settings: "Settings") -> "Client":
     return client
 
 
-async def _until_told(work: "Coroutine[Any, Any, int]") -> int:
-    """Does the work until SIGINT or SIGTERM asks for its end, and waits for that end."""
+async def _until_told(work: "Coroutine[Any, Any, int]", drain: "asyncio.Event | None" = None) -> int:
+    """Does the work until SIGINT or SIGTERM asks for its end, and waits for that end.
+
+    Work that can `drain` is let end by itself at the first SIGTERM.
+    """
     import asyncio
     import signal
 
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(sign, told.set)
+
+    def terminate() -> None:
+        if drain is None or drain.is_set():
+            told.set()
+        else:
+            drain.set()
+
+    loop.add_signal_handler(signal.SIGINT, told.set)
+    loop.add_signal_handler(signal.SIGTERM, terminate)
     working = asyncio.create_task(work)
     telling = asyncio.create_task(told.wait())
     await asyncio.wait({working, telling}, return_when=asyncio.FIRST_COMPLETED)
@@ -159,6 +185,23 @@ async def _until_told(work: "Coroutine[Any, Any, int]") -> int:
         return await working
     except asyncio.CancelledError:
         return exits.DONE
+
+
+def _offer(
+    settings: "Settings", serve: list[str] | None, cores: float | None, memory: str | None, gpus: int
+) -> "Offer":
+    from temporal_runs.settings import memory_bytes
+    from temporal_runs.worker.room import Offer
+
+    if serve and (cores is not None or memory is not None):
+        raise exits.UsageProblem("--serve and --cores, --memory exclude each other: tiers have slots, or share a room")
+    if cores is not None and cores <= 0:
+        raise exits.UsageProblem(f"--cores {cores:g}: write a number above 0")
+    try:
+        size = None if memory is None else memory_bytes(memory)
+    except ValueError as error:
+        raise exits.UsageProblem(f"--memory: {error}") from None
+    return Offer(serve=_places(settings, serve), cores=cores, memory=size, gpus=gpus)
 
 
 def _places(settings: "Settings", serve: list[str] | None) -> dict[str, int] | None:

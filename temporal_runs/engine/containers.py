@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from docker.types import Mount
+from docker.types import DeviceRequest, Mount
 
 from ._connection import TIMEOUT, Connection, Refused
 from ._times import parsed
@@ -42,6 +42,8 @@ class ContainerSpec:
     pids: int
     shm: int
     """bytes of /dev/shm"""
+    gpus: Sequence[int] = ()
+    """numbers of the machine's GPUs that it gets; Docker itself gives the same ones to everybody who asks for some"""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     volumes: Mapping[str, str] = field(default_factory=dict[str, str])
     """name of a volume → folder in the container, writable"""
@@ -191,6 +193,9 @@ def _config(spec: ContainerSpec, api: Any) -> Any:
         memswap_limit=spec.memory,
         pids_limit=spec.pids,
         shm_size=spec.shm,
+        device_requests=[DeviceRequest(device_ids=[str(gpu) for gpu in spec.gpus], capabilities=[["gpu"]])]
+        if spec.gpus
+        else None,
         log_config=LOG,
     )
     return api.create_container_config(

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import requests.exceptions
+import urllib3.exceptions
 
 from ._connection import Connection, Refused
 from ._registry import registry_error, split_reference
@@ -91,7 +91,7 @@ class Images:
         except (ImageNotFound, Refused) as error:
             raise registry_error(reference, "looked up", str(error), me.user) from None
         except EngineUnavailable as error:
-            if not isinstance(error.__cause__, (TimeoutError, requests.exceptions.Timeout)):
+            if not isinstance(error.__cause__, (TimeoutError, urllib3.exceptions.TimeoutError)):
                 raise
             self._connection.ping()  # else it is the engine that does not answer
             raise RegistryUnavailable(f"the registry of {reference} did not answer within {within:g} s") from None

@@ -15,17 +15,21 @@ ANSWER_SECONDS = 60
 HUB_ANSWER_SECONDS = 1800
 """The same of Docker Hub, which counts each question as a pull, and allows few of them."""
 
-SILENCE_SECONDS = 10
-"""How long a registry is left alone that gave none, and does not say how long: a machine without a network does not
-pay for every Run."""
-
 KEPT = 1000
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long an answer is waited for, and how long a registry that gave none is left alone; seconds."""
+
+    within: float
+    silence: float
 
 
 @dataclass
 class _Answer:
     lock: threading.Lock = field(default_factory=threading.Lock)
-    until: float = 0
+    at: float = float("-inf")
     digest: str = ""
     error: RegistryUnavailable | None = None
 
@@ -36,18 +40,21 @@ class Answers:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        self._answers: dict[tuple[str, str], _Answer] = {}
+        self._answers: dict[tuple[str, Login], _Answer] = {}
 
-    def digest(self, name: str, login: Login, within: float) -> str:
-        """The digest ("sha256:..."); raises ImageNotFound, RegistryUnavailable, the latter also after `within` s."""
+    def digest(self, name: str, login: Login, patience: Patience) -> str:
+        """The digest ("sha256:..."); raises ImageNotFound and RegistryUnavailable."""
         with self._lock:
-            answer = self._answers.setdefault((name, login.name), _Answer())
+            answer = self._answers.setdefault((name, login), _Answer())
             if len(self._answers) > KEPT:
-                now = time.monotonic()
-                self._answers = {key: one for key, one in self._answers.items() if one.until > now or one is answer}
+                old = time.monotonic() - HUB_ANSWER_SECONDS
+                self._answers = {key: one for key, one in self._answers.items() if one.at > old or one is answer}
         with answer.lock:
-            if time.monotonic() > answer.until:
-                self._ask(answer, name, login, within)
+            age = time.monotonic() - answer.at
+            believed = HUB_ANSWER_SECONDS if is_of_docker_hub(name) else ANSWER_SECONDS
+            silence = (answer.error and answer.error.retry_after) or patience.silence
+            if age > (silence if answer.error else believed):
+                self._ask(answer, name, login, patience.within)
             if answer.error:
                 raise answer.error
             return answer.digest
@@ -55,10 +62,8 @@ class Answers:
     def _ask(self, answer: _Answer, name: str, login: Login, within: float) -> None:
         try:
             answer.digest, answer.error = self._engine.digest(name, login.credentials, within), None
-            seconds = HUB_ANSWER_SECONDS if is_of_docker_hub(name) else ANSWER_SECONDS
-            answer.until = time.monotonic() + seconds
         except ImageNotFound:
-            raise  # it may be pushed the moment after
+            raise  # nor is it remembered: it may be pushed the moment after
         except RegistryUnavailable as error:
             answer.error = error
-            answer.until = time.monotonic() + (error.retry_after or SILENCE_SECONDS)
+        answer.at = time.monotonic()

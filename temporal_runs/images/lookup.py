@@ -10,17 +10,17 @@ from temporal_runs.engine import (
     RegistryUnavailable,
 )
 
-from .answers import Answers
+from .answers import Answers, Patience
 from .arrivals import Arrivals
 from .login import Login
 from .names import familiar, is_id, is_pinned, pinned, repository
 from .records import Records
 
-PATIENCE = 2
-"""Seconds a registry is waited for where the machine has the image anyway."""
+NEEDED = Patience(within=10, silence=3)
+"""Where nothing goes on without the registry."""
 
-LOOKUP_SECONDS = 10
-"""Seconds a registry is waited for where nothing goes on without it."""
+WELCOME = Patience(within=2, silence=60)
+"""Where the machine has the image anyway: one without a network does not pay for every Run."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,12 @@ class Lookup:
         Raises ImageNotFound, RegistryUnavailable, both only where the machine cannot help.
         """
         local = self._on_machine(reference)
+        if local and self._is_the_machine_s_own(reference, local):
+            # Not asked for in a registry, where somebody else may have an image of that name.
+            return self._handed_out(reference, pinned(reference, local), local)
         if not is_pinned(reference):
             try:
-                return self._as_registry_says(reference, login, PATIENCE if local else LOOKUP_SECONDS)
+                return self._as_registry_says(reference, login, WELCOME if local else NEEDED)
             except CredentialsRefused:
                 if local is None or self._is_restricted(local.id):
                     if local:
@@ -72,7 +75,7 @@ class Lookup:
         if record is None or not record.source or login.name in record.allowed:
             return
         try:
-            self._answers.digest(record.proof, login, LOOKUP_SECONDS)
+            self._answers.digest(record.proof, login, NEEDED)
         except ImageNotFound as error:
             # What a registry says of what it hides.
             raise CredentialsRefused(f"{record.proof} is not shown to {login.user}: {error}") from None
@@ -86,8 +89,8 @@ class Lookup:
             ) from None
         self._records.allow(image, login.name)
 
-    def _as_registry_says(self, reference: str, login: Login, within: float) -> ResolvedImage:
-        name = f"{repository(reference)}@{self._answers.digest(reference, login, within)}"
+    def _as_registry_says(self, reference: str, login: Login, patience: Patience) -> ResolvedImage:
+        name = f"{repository(reference)}@{self._answers.digest(reference, login, patience)}"
         found = self._on_machine(name)
         if found is None:
             return ResolvedImage(reference, name)
@@ -102,6 +105,10 @@ class Lookup:
         """By a pinned name that may also be ours, of an image that only the machine has."""
         name, _, digest = reference.partition("@")
         return self._engine.find_image(reference) or (self._engine.find_image(digest) if name and digest else None)
+
+    def _is_the_machine_s_own(self, reference: str, image: ImageInfo) -> bool:
+        """True of one that got this name here, from whomever, and not from a registry."""
+        return pinned(reference, image).endswith(image.id) and self._arrivals.record_of(image.id) is None
 
     def _is_restricted(self, image: str) -> bool:
         record = self._arrivals.record_of(image)

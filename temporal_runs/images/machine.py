@@ -46,8 +46,9 @@ class MachineImages:
     def resolve(self, reference: str, login: Login = ANYBODY) -> ResolvedImage:
         """What a name means now, and whether the machine has it.
 
-        The registry is asked, unless it was within a minute; where it cannot say and the machine has the image, that
-        is it. Raises ImageNotFound and RegistryUnavailable where neither can help, or the image is not for this login.
+        The registry is asked, unless it was within a minute; where it cannot say, or not within 2 s, and the machine
+        has the image, that is it. Raises ImageNotFound and RegistryUnavailable where neither can help, or the image is
+        not for this login.
         """
         return self._lookup.resolve(reference, login)
 

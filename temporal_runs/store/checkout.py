@@ -1,4 +1,7 @@
-"""A commit becomes a folder: exactly its files, all verified, nothing outside of it, no link to the store."""
+"""A commit becomes a folder: exactly its files, all verified, nothing outside of it, no link to the store.
+
+Whoever is killed leaves no half file under the name of a whole one: the next pull goes on from there.
+"""
 
 import errno
 import os
@@ -12,11 +15,15 @@ from pathlib import Path
 from .contents import Contents, FileTarget, written
 from .descriptors import OPEN_FOLDER
 from .errors import InvalidFolder, StoreCorrupt
+from .ignore import UNFINISHED
 from .intake import Progress
 from .model import Updated, shown
 from .objects import Objects
 from .packs import Packs
 from .trees import MAX_DEPTH, Node, Tree, Trees
+
+Owner = tuple[int, int]
+"""A user and a group."""
 
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -26,7 +33,7 @@ class Checkout:
     """One folder being filled. `OSError` is the target's own fault; the store's are `StoreError`."""
 
     objects: Objects
-    owner: tuple[int, int] | None
+    owner: Owner | None
     progress: Progress | None
     _files: int = 0
     _bytes: int = 0
@@ -42,7 +49,7 @@ class Checkout:
         with empty_folder(folder) as descriptor:
             try:
                 self._folder(descriptor, b"", root)
-                self._finish(descriptor, 0o755, None)
+                finish(descriptor, 0o755, None, self.owner)
             except BaseException:
                 clear(folder)
                 raise
@@ -59,13 +66,13 @@ class Checkout:
                     if not node.pack:
                         self._file(descriptor, name, node)
                 case "l":
-                    self._link(descriptor, name, node)
+                    new_link(descriptor, name, node, self.owner)
                 case "d":
                     os.mkdir(name, dir_fd=descriptor)
                     child = os.open(name, OPEN_FOLDER, dir_fd=descriptor)
                     try:
                         self._folder(child, path + name + b"/", node)
-                        self._finish(child, 0o755, node)
+                        finish(child, 0o755, node, self.owner)
                     finally:
                         os.close(child)
 
@@ -77,24 +84,15 @@ class Checkout:
                 names.setdefault(node.hash, []).append(name)
         for content, data in self._contents.packed(tree[same[0]] for same in names.values()):
             for name in names[content]:
-                with self._new_file(folder, name, tree[name]) as descriptor:
+                with new_file(folder, name, tree[name], self.owner) as descriptor:
                     written(descriptor, data, 0)
                 self._tell(len(data), files=1)
 
     def _file(self, folder: int, name: bytes, node: Node) -> None:
-        with self._new_file(folder, name, node) as descriptor:
+        with new_file(folder, name, node, self.owner) as descriptor:
             os.ftruncate(descriptor, node.size)
             self._contents.write(node, FileTarget(descriptor), self._tell)
         self._tell(0, files=1)
-
-    @contextmanager
-    def _new_file(self, folder: int, name: bytes, node: Node) -> Generator[int]:
-        descriptor = os.open(name, NEW_FILE, 0o600, dir_fd=folder)
-        try:
-            yield descriptor
-            self._finish(descriptor, 0o755 if node.kind == "x" else 0o644, node)
-        finally:
-            os.close(descriptor)
 
     def _tell(self, size: int, files: int = 0) -> None:
         with self._lock:
@@ -103,18 +101,51 @@ class Checkout:
             if self.progress is not None:
                 self.progress(self._files, self._bytes)
 
-    def _link(self, folder: int, name: bytes, node: Node) -> None:
-        os.symlink(node.hash, name, dir_fd=folder)
-        if self.owner is not None:
-            os.chown(name, *self.owner, dir_fd=folder, follow_symlinks=False)
-        os.utime(name, ns=(node.mtime_ns, node.mtime_ns), dir_fd=folder, follow_symlinks=False)
 
-    def _finish(self, descriptor: int, mode: int, node: Node | None) -> None:
-        if self.owner is not None:
-            os.fchown(descriptor, *self.owner)
-        os.fchmod(descriptor, mode)
-        if node is not None:
-            os.utime(descriptor, ns=(node.mtime_ns, node.mtime_ns))
+def finish(descriptor: int, mode: int, node: Node | None, owner: Owner | None) -> None:
+    """Gives an open file or folder what a version says of it; None: no time."""
+    if owner is not None:
+        os.fchown(descriptor, *owner)
+    os.fchmod(descriptor, mode)
+    if node is not None:
+        os.utime(descriptor, ns=(node.mtime_ns, node.mtime_ns))
+
+
+def unfinished(name: bytes) -> bytes:
+    """What a file is called until it is whole."""
+    return b"." + name[:240] + UNFINISHED.encode()
+
+
+@contextmanager
+def new_file(folder: int, name: bytes, node: Node, owner: Owner | None = None) -> Generator[int]:
+    """A descriptor to fill; when `with` ends the file has its name, in place of another."""
+    fresh = unfinished(name)
+    try:
+        descriptor = os.open(fresh, NEW_FILE, 0o600, dir_fd=folder)
+    except FileExistsError:
+        os.unlink(fresh, dir_fd=folder)
+        descriptor = os.open(fresh, NEW_FILE, 0o600, dir_fd=folder)
+    try:
+        yield descriptor
+        finish(descriptor, 0o755 if node.kind == "x" else 0o644, node, owner)
+    except BaseException:
+        os.unlink(fresh, dir_fd=folder)
+        raise
+    finally:
+        os.close(descriptor)
+    os.rename(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def new_link(folder: int, name: bytes, node: Node, owner: Owner | None = None) -> None:
+    """Makes a link, in place of another or a file."""
+    fresh = unfinished(name)
+    with suppress(FileNotFoundError):
+        os.unlink(fresh, dir_fd=folder)
+    os.symlink(node.hash, fresh, dir_fd=folder)
+    if owner is not None:
+        os.chown(fresh, *owner, dir_fd=folder, follow_symlinks=False)
+    os.utime(fresh, ns=(node.mtime_ns, node.mtime_ns), dir_fd=folder, follow_symlinks=False)
+    os.rename(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 @contextmanager

@@ -49,13 +49,14 @@ class Ref:
 
 
 class History:
-    """The commits and refs of one project."""
+    """The commits and refs of one project. Each commit is read once: they never change."""
 
     def __init__(self, objects: Objects, project: str) -> None:
         if not NAME.fullmatch(project):
             raise ValueError(f"{project!r} is no project name: it has to match {NAME.pattern}")
         self._objects = objects
         self._project = project
+        self._known: dict[str, Record] = {}
 
     def exists(self) -> bool:
         """Whether anything was ever pushed."""
@@ -167,9 +168,13 @@ class History:
         return record_of(name, data)
 
     def _find(self, commit_id: str) -> Record | None:
-        key = self.key(commit_id)
-        data = self._objects.get(key)
-        return None if data is None else record_of(commit_id, checked(key, bytes.fromhex(commit_id), data))
+        if commit_id not in self._known:
+            key = self.key(commit_id)
+            data = self._objects.get(key)
+            if data is None:
+                return None
+            self._known[commit_id] = record_of(commit_id, checked(key, bytes.fromhex(commit_id), data))
+        return self._known[commit_id]
 
     def key(self, commit_id: str) -> str:
         """Where a commit lives."""

@@ -14,8 +14,10 @@ from .trees import Node, Tree, Trees, text_of
 from .upload import Upload
 
 FILES = (b".dominoignore", b".runignore")
-DEFAULT = ".git"
-"""Not the project's files but their history elsewhere. `!.git` in an ignore file takes it in."""
+UNFINISHED = ".runs-pulled"
+"""How the name of a file ends that a pull is about to put in place; a pull that is killed leaves it."""
+DEFAULTS = (".git", f".*{UNFINISHED}")
+"""Not the project's files: their history elsewhere, and half files. `!.git` in an ignore file takes it in."""
 
 
 class Ignore:
@@ -24,7 +26,7 @@ class Ignore:
     def __init__(self, lines: list[str]) -> None:
         patterns = [line for line in lines if valid(line)]
         self._text = "\n".join(patterns)
-        self._spec = GitIgnoreSpec.from_lines([DEFAULT, *patterns]) if patterns else None
+        self._spec = GitIgnoreSpec.from_lines([*DEFAULTS, *patterns]) if patterns else None
 
     @classmethod
     def of(cls, read: Callable[[bytes], bytes]) -> "Ignore":
@@ -43,7 +45,8 @@ class Ignore:
     def hides(self, path: bytes, *, folder: bool) -> bool:
         """Whether this path, below no ignored folder, is to be treated as not seen."""
         if self._spec is None:
-            return path.rpartition(b"/")[2] == DEFAULT.encode()
+            name = path.rpartition(b"/")[2]
+            return name == b".git" or (name.startswith(b".") and name.endswith(UNFINISHED.encode()))
         return self._spec.match_file(text_of(path) + ("/" if folder else ""))
 
 

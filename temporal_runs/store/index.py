@@ -5,7 +5,6 @@ While nothing differs nothing is written; from the first difference on a new ind
 """
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -55,11 +54,12 @@ class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
         nodes: list[Node | None],
         node: Node,
         skipped: list[str],
+        settled: int,
     ) -> Self:
-        """The frame of a folder that has just been looked at."""
-        young = time.time_ns() - RACY_NS
-        # A ctime of 0 matches no file: those that may change unseen are looked at again.
-        safe = [row if row[CTIME] < young else (*row[:CTIME], 0, row[4]) for row in rows]
+        """The frame of a folder. What changed before `settled`, in ns, is known to have changed no more when its row
+        was taken; else it is looked at again."""
+        # A ctime of 0 matches no file.
+        safe = [row if row[CTIME] < settled else (*row[:CTIME], 0, row[4]) for row in rows]
         packed = msgspec.Raw(msgspec.msgpack.encode(nodes))
         return cls(path, joined(names), encoded(safe), packed, node, skipped)
 

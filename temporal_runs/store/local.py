@@ -18,7 +18,7 @@ from typing import Self
 
 from .concurrent import work_through
 from .errors import StoreUnavailable
-from .objects import Batch, Held, Item, Stored
+from .objects import YOUNG, Batch, Held, Item, Stored
 
 FOLDERS = ("b", "p", "v", "d", "refs", "tmp")
 ABANDONED = 24 * 3600
@@ -77,19 +77,16 @@ class LocalObjects:
             top = self.path(prefix)
             if top.is_file():
                 return [prefix]
-            found = (Path(folder, name) for folder, _, names in os.walk(top) for name in names)
-            return sorted(str(path.relative_to(self.root)) for path in found)
+            return sorted(str(path.relative_to(self.root)) for path in files_below(top))
 
     def stored(self, prefix: str) -> Iterator[Stored]:
         with self.told(f"list {prefix}"):
             self._expect_root()
-            for folder, _, names in os.walk(self.path(prefix)):
-                for name in names:
-                    path = Path(folder, name)
-                    with suppress(FileNotFoundError):  # removed meanwhile
-                        found = path.stat()
-                        at = datetime.fromtimestamp(found.st_mtime, UTC)
-                        yield Stored(str(path.relative_to(self.root)), found.st_size, at)
+            for path in files_below(self.path(prefix)):
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    found = path.stat()
+                    at = datetime.fromtimestamp(found.st_mtime, UTC)
+                    yield Stored(str(path.relative_to(self.root)), found.st_size, at)
 
     def folders(self, prefix: str) -> list[str]:
         with self.told(f"list {prefix}"):
@@ -116,6 +113,8 @@ class LocalObjects:
         path, aside = self.path(key), self.root / "tmp" / f"{os.getpid()}-{secrets.token_hex(8)}"
         with self.told(f"delete {key}"):
             try:
+                if path.stat().st_mtime >= before.timestamp():
+                    return False
                 path.rename(aside)
             except FileNotFoundError:
                 return False
@@ -146,13 +145,14 @@ class LocalObjects:
         work_through(self._workers, work, items)
 
     def renew(self, key: str) -> bool:
-        """Makes an object young again; False where there is none."""
+        """Makes an object young again; False where it has to be written, since there is none, or no young one."""
+        path = self.path(key)
         try:
-            os.utime(self.path(key))
+            os.utime(path)
         except FileNotFoundError:
             return False
         except PermissionError:  # another user's, in a store that is shared
-            return self.exists(key)
+            return time.time() - path.stat().st_mtime < YOUNG.total_seconds()
         return True
 
     def path(self, key: str) -> Path:
@@ -267,6 +267,18 @@ class LocalBatch:
         for temporary, path in places.items():
             place(temporary, path)
         sync_all(self._objects.root, list({path.parent for path in places.values()}))
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, none where there is no folder. What cannot be listed raises OSError: by itself
+    `os.walk` passes it over, and what is not seen here is taken for gone, and what it needs for litter."""
+
+    def failed(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    for above, _, names in os.walk(folder, onerror=failed):
+        yield from (Path(above, name) for name in names)
 
 
 def place(temporary: Path, path: Path) -> None:

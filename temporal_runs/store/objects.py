@@ -6,7 +6,7 @@ and parts of contents, `v/` commits, `refs/`, `d/` documents, `tmp/` probes and 
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -15,6 +15,9 @@ from blake3 import blake3
 from .errors import StoreCorrupt
 
 Item = TypeVar("Item")
+
+YOUNG = timedelta(hours=12)
+"""Half of what `gc` lets things live that nothing refers to yet: what is younger can be relied on."""
 
 
 @dataclass(frozen=True)

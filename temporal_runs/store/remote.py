@@ -16,16 +16,14 @@ from obstore.store import ObjectStore, from_url
 
 from .concurrent import work_through
 from .errors import StoreUnavailable
-from .objects import Batch, Held, Item, Stored
+from .objects import YOUNG, Batch, Held, Item, Stored
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
 
 THREADS = 16
-WORTH_A_LOOK = 64 * 1024
-"""Bytes from which it is asked whether an object is there before it is sent."""
-YOUNG = timedelta(hours=12)
-"""Half of what `gc` lets things live that nothing refers to yet."""
+CONTENTS = "b/"
+"""What may be there already, and is asked for before it is sent: everything else has a new name each time."""
 RETRY_FOR = timedelta(seconds=10)
 """How long obstore itself retries; its own 3 minutes would hide a fault from whoever can act on it."""
 
@@ -128,19 +126,20 @@ class RemoteObjects:
     def each(self, work: Callable[[Item], None], items: Iterable[Item]) -> None:
         work_through(self._workers, work, items)
 
-    def create(self, key: str, data: bytes) -> None:
-        """Writes an object, unless it is there and young. An older one, of the same content, is written again."""
+    def create(self, key: str, data: bytes) -> bool:
+        """Writes an object, unless it is there and young; whether it was old, and is written again."""
         with self._told(f"write {key}"):
-            if len(data) > WORTH_A_LOOK and self._is_young(key):
-                return
-            obstore.put(self.store, key, data, use_multipart=False)
-
-    def _is_young(self, key: str) -> bool:
-        try:
-            at = obstore.head(self.store, key)["last_modified"]
-        except FileNotFoundError:
+            at = self._written_at(key) if key.startswith(CONTENTS) else None
+            if at is None or datetime.now(UTC) - at >= YOUNG:
+                obstore.put(self.store, key, data, use_multipart=False)
+                return at is not None
             return False
-        return datetime.now(UTC) - at < YOUNG
+
+    def _written_at(self, key: str) -> datetime | None:
+        try:
+            return obstore.head(self.store, key)["last_modified"]
+        except FileNotFoundError:
+            return None
 
     def _probe(self) -> None:
         # Some servers (rclone's S3, 1.75) take conditional writes and ignore the condition, silently.
@@ -177,7 +176,12 @@ class RemoteObjects:
 
 
 class RemoteBatch:
-    """Uploads as objects come, some at a time; an object that is in place is whole."""
+    """Uploads as objects come, some at a time; an object that is in place is whole.
+
+    No server can be told to delete an object only if it is still the old one. So what was old and is written again is
+    looked for at the end: whoever cleared away old objects may have taken the new one. What remains is the moment
+    between a clean-up's look at an object and its deletion, if the batch ends within it.
+    """
 
     def __init__(self, objects: RemoteObjects, uploads: ThreadPoolExecutor) -> None:
         self._objects = objects
@@ -185,6 +189,7 @@ class RemoteBatch:
         self._lock = threading.Lock()
         self._keys: set[str] = set()
         self._pending: deque[Future[None]] = deque()
+        self._again: list[str] = []
 
     def add(self, key: str, data: bytes) -> None:
         with self._lock:
@@ -194,9 +199,13 @@ class RemoteBatch:
             oldest = self._pending.popleft() if len(self._pending) >= THREADS else None
         if oldest is not None:  # bounds the memory: each holds its bytes
             oldest.result()
-        pending = self._uploads.submit(self._objects.create, key, data)
+        pending = self._uploads.submit(self._create, key, data)
         with self._lock:
             self._pending.append(pending)
+
+    def _create(self, key: str, data: bytes) -> None:
+        if self._objects.create(key, data):
+            self._again.append(key)
 
     def __enter__(self) -> Self:
         return self
@@ -209,6 +218,10 @@ class RemoteBatch:
                 future.cancel()
             else:
                 future.result()
+        if error is None and (gone := [key for key in self._again if not self._objects.exists(key)]):
+            raise StoreUnavailable(
+                f"{gone[0]} was cleared away from the file store {self._objects.url} as it was needed again. Try again."
+            )
 
 
 def open_url(url: str) -> ObjectStore:

@@ -6,6 +6,7 @@ we walk leads nowhere.
 
 import os
 import stat
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from .descriptors import OPEN_FOLDER
 from .errors import InvalidFolder
 from .ignore import Ignore, Unseen
-from .index import Frame, Index, Row, encoded, joined
+from .index import RACY_NS, Frame, Index, Row, encoded, joined
 from .intake import Intake, unreadable
 from .trees import MAX_DEPTH, Node, Trees
 from .upload import Upload
@@ -43,6 +44,7 @@ class Scan:
     def _folder(self, descriptor: int, path: bytes, base: Node | None, mtime_ns: int) -> Node:
         with os.scandir(descriptor) as entries:
             found = list(entries)
+        settled = time.time_ns() - RACY_NS
         try:
             stats = [entry.stat(follow_symlinks=False) for entry in found]
         except FileNotFoundError:  # removed while we walk
@@ -73,7 +75,7 @@ class Scan:
         tree = {os.fsencode(name): node for name, node in zip(names, nodes, strict=True) if node}
         tree |= self.unseen.kept(old, tree, path)
         node = self.upload.folder(tree, mtime_ns, base)
-        self.index.write(Frame.of(path, names, rows, nodes, node, self.intake.skipped[told:]))
+        self.index.write(Frame.of(path, names, rows, nodes, node, self.intake.skipped[told:], settled))
         return node
 
     def _below(

@@ -292,9 +292,9 @@ class Store:
 
         Where both sides changed a file differently, ours lands beside it as `<file>.conflict-<name>`, and a deletion
         gives way to a change ("keep_both"); or all of ours lands on the branch `runs/<name>` instead ("branch"); or
-        ours replaces theirs, which stays in the history ("last_wins"). It is always reported. Called again with the
-        same `origin` it makes nothing and gives the same `Landed`. A ref that does not exist is created. Where
-        nothing changed no commit is made and `Landed.commit` is the base.
+        ours replaces theirs, which stays in the history ("last_wins"). It is always reported. What has landed on main,
+        the ref or the branch does not land again: the same `origin` is told the same `Landed`. A ref that does not
+        exist is created. Where nothing changed no commit is made and `Landed.commit` is the base.
         """
         if not NAME.fullmatch(name):
             raise ValueError(f"{name!r} cannot name a branch")
@@ -302,9 +302,10 @@ class Store:
         parent = history.load(base)
         landing = Landing(self._objects, history, ref, settles=on_conflict != "branch")
         aside = Landing(self._objects, history, f"runs/{name}")
-        earlier = landing.of_origin(origin, parent) or aside.of_origin(origin, parent)
-        if earlier is not None:
-            return earlier
+        # It may have landed where it was asked to before it was given up, and is to be recovered to another ref.
+        for place in (landing, aside, Landing(self._objects, history, "main")):
+            if (earlier := place.of_origin(origin, parent)) is not None:
+                return earlier
         with Upload(self._objects) as upload:
             taking = Taking(self._objects, upload, parent, progress)
             root = take(taking)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .checkout import NEW_FILE
+from .checkout import new_file, new_link, unfinished
 from .contents import Contents, FileTarget, content_name, written
 from .descriptors import OPEN_FOLDER
 from .errors import InvalidFolder, LocalChanges
@@ -156,23 +156,14 @@ class Way:
     def write(self, path: bytes, node: Node, fill: Callable[[int], None]) -> None:
         """Puts a file or link in place, whole or not at all."""
         folder, name = self._above(path)
-        fresh = b"." + name[:240] + b".pulled"
-        with suppress(FileNotFoundError):
-            os.unlink(fresh, dir_fd=folder)
-        if node.kind == "l":
-            os.symlink(node.hash, fresh, dir_fd=folder)
-        else:
-            file = os.open(fresh, NEW_FILE, 0o600, dir_fd=folder)
-            try:
-                fill(file)
-                os.fchmod(file, 0o755 if node.kind == "x" else 0o644)
-            finally:
-                os.close(file)
-        os.utime(fresh, ns=(node.mtime_ns, node.mtime_ns), dir_fd=folder, follow_symlinks=False)
         try:
-            os.rename(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
+            if node.kind == "l":
+                new_link(folder, name, node)
+            else:
+                with new_file(folder, name, node) as file:
+                    fill(file)
         except IsADirectoryError:
-            os.unlink(fresh, dir_fd=folder)
+            os.unlink(unfinished(name), dir_fd=folder)
             raise InvalidFolder(f"{shown(path)} is a file of the project, and a folder here: rename it") from None
 
     def leave(self) -> None:

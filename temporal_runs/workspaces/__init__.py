@@ -7,6 +7,6 @@ from .cache import Cache
 from .disk import Disk
 from .imports import Import
 from .overlay import Overlay
-from .workspace import Kind, Workspace, Workspaces
+from .workspace import Kind, NotWhole, Workspace, Workspaces
 
-__all__ = ["Cache", "Disk", "Import", "Kind", "Overlay", "Workspace", "Workspaces"]
+__all__ = ["Cache", "Disk", "Import", "Kind", "NotWhole", "Overlay", "Workspace", "Workspaces"]

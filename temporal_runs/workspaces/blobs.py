@@ -6,15 +6,14 @@ A file in it is never written to again. It can be linked to by 65,000 names on e
 import errno
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from temporal_runs.store.checkout import NEW_FILE, Owner
 from temporal_runs.store.descriptors import opened
 from temporal_runs.store.trees import Node
-
-Owner = tuple[int, int]
-"""A user and a group."""
 
 
 class Blobs:
@@ -25,6 +24,8 @@ class Blobs:
         for number in range(256):
             (folder / f"{number:02x}").mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.grown = False
+        """whether there is a new one; for others to set back"""
 
     def close(self) -> None:
         """Nothing may be asked for afterwards."""
@@ -50,6 +51,7 @@ class Blobs:
         """
         try:
             os.link(name, key, src_dir_fd=folder, dst_dir_fd=self._descriptor, follow_symlinks=False)
+            self.grown = True
         except FileExistsError:
             return
         except OSError as error:
@@ -62,6 +64,8 @@ class Blobs:
         try:
             with opened(key.encode(), self._descriptor) as source:
                 copied(source, folder, name)
+                # No link tells that it was of use: its ctime has to.
+                os.utime(source, ns=(time.time_ns(), os.fstat(source).st_mtime_ns))
         except FileNotFoundError:
             return False
         return True
@@ -87,6 +91,7 @@ class Blobs:
         draft = f"{key}.{secrets.token_hex(4)}"
         copied(source, self._descriptor, draft.encode())
         os.rename(draft, key, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        self.grown = True
 
 
 class Links:
@@ -114,7 +119,7 @@ def key_of(node: Node, owner: Owner) -> str:
 def copied(source: int, folder: int, name: bytes) -> None:
     """A new file with content, holes, owner, mode and time of an open one. Shares its blocks where the disk can."""
     found = os.fstat(source)
-    target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    target = os.open(name, NEW_FILE, 0o600, dir_fd=folder)
     try:
         os.ftruncate(target, found.st_size)
         for start, end in extents(source, found.st_size):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from temporal_runs.store.checkout import NEW_FILE, Owner, finish
 from temporal_runs.store.contents import PART, Contents, FileTarget, written
 from temporal_runs.store.descriptors import OPEN_FOLDER
 from temporal_runs.store.errors import StoreCorrupt
@@ -17,9 +18,8 @@ from temporal_runs.store.intake import Progress
 from temporal_runs.store.objects import Objects
 from temporal_runs.store.packs import Packs
 from temporal_runs.store.trees import MAX_DEPTH, Node, Tree, Trees
-from temporal_runs.workspaces.blobs import Owner, key_of
+from temporal_runs.workspaces.blobs import key_of
 
-NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 WHITEOUT = os.makedev(0, 0)
 
 
@@ -55,12 +55,12 @@ class Filling:
     def whole(self, folder: int, root: Node) -> None:
         """Fills an open empty folder with a tree."""
         self._fill(folder, self._trees.load(root), 0)
-        self._finish(folder, 0o755, root)
+        self._finish(folder, 0o755, None)
 
     def difference(self, folder: int, old: Node, new: Node) -> None:
         """Fills an open empty folder with what an overlay needs to show `new` where `old` lies below it."""
         self._differ(folder, old, new, 0)
-        self._finish(folder, 0o755, new)
+        self._finish(folder, 0o755, None)
 
     def _differ(self, folder: int, old: Node, new: Node, depth: int) -> None:
         before, after = self._trees.load(old), self._trees.load(new)
@@ -117,8 +117,9 @@ class Filling:
         def fetch(item: tuple[bytes, Node]) -> None:
             name, node = item
             with self._file(folder, name, node) as file:
+                os.ftruncate(file, node.size)
                 for piece in self._contents.pieces(node):
-                    written(file, self._contents.fetch(piece), 0)
+                    FileTarget(file).write(self._contents.fetch(piece), 0)
 
         alone = {name: node for name, node in lacking.items() if not node.pack}
         self.objects.each(fetch, [(name, node) for name, node in alone.items() if node.size <= PART])
@@ -144,11 +145,9 @@ class Filling:
             os.chown(name, *self.owner, dir_fd=folder, follow_symlinks=False)
         os.utime(name, ns=(node.mtime_ns, node.mtime_ns), dir_fd=folder, follow_symlinks=False)
 
-    def _finish(self, descriptor: int, mode: int, node: Node) -> None:
-        if self._gives_away:
-            os.fchown(descriptor, *self.owner)
-        os.fchmod(descriptor, mode)
-        os.utime(descriptor, ns=(node.mtime_ns, node.mtime_ns))
+    def _finish(self, descriptor: int, mode: int, node: Node | None) -> None:
+        """`node` is None for the root, of which no version says when it changed."""
+        finish(descriptor, mode, node, self.owner if self._gives_away else None)
 
     def _tell(self, nodes: Iterable[Node]) -> None:
         sizes = [node.size for node in nodes if node.kind in ("f", "x")]

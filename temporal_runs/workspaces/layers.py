@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,11 +29,19 @@ Shown = tuple[bytes, Owner]
 """The tree of a folder, and whose its files are."""
 
 
+class Version(NamedTuple):
+    """Of a project's files."""
+
+    project: str
+    commit: str
+    root: Node
+
+
 class Layer(msgspec.Struct, frozen=True):
     """A layer and those it lies on, the topmost first."""
 
     number: int
-    root: Node
+    version: Version
     """What is seen from above it."""
     owner: Owner
     """Whose the files are."""
@@ -41,7 +50,7 @@ class Layer(msgspec.Struct, frozen=True):
     @property
     def shows(self) -> Shown:
         """What whoever wants it asks for."""
-        return self.root.tree, self.owner
+        return self.version.root.tree, self.owner
 
     @property
     def stack(self) -> tuple[int, ...]:
@@ -64,21 +73,38 @@ class Layers:
         self._showing = {self._layers[number].shows: self._layers[number] for number in sorted(self._layers)}
         self._last = max((int(path.stem) for path in folder.iterdir()), default=0)
         self._held: dict[int, int] = {}
+        self.grown = False
+        """whether there is a new one; for others to set back"""
 
     def path(self, number: int) -> Path:
         """The folder of a layer."""
         return self._folder / str(number)
 
+    def reserve(self, numbers: Iterable[int]) -> None:
+        """Never gives these to new layers: somebody may still mount by its path what had one of them."""
+        self._last = max(self._last, *numbers, 0)
+
+    def has(self, numbers: Iterable[int]) -> bool:
+        """Whether all of these layers are there."""
+        with self._lock:
+            return self._layers.keys() >= set(numbers)
+
+    def root_of(self, project: str, commit: str) -> Node | None:
+        """The root folder of a version that was made a layer here; the store need not be asked."""
+        with self._lock:
+            versions = (layer.version for layer in self._layers.values())
+            return next((one.root for one in versions if (one.project, one.commit) == (project, commit)), None)
+
     @contextmanager
-    def hold(self, roots: Iterable[Node], owner: Owner, *, flat: bool = False) -> Generator[Layer | None]:
-        """A layer that shows the first of these folders that any does, as this owner's; its stack stays until `with`
-        ends.
+    def hold(self, root: Node, owner: Owner, *, flat: bool = False) -> Generator[Layer | None]:
+        """A layer that shows a folder as this owner's, if there is one; its stack stays until `with` ends.
 
         A `flat` one lies on nothing.
         """
         with self._lock:
-            found = (self._showing.get((root.tree, owner)) for root in roots)
-            layer = next((layer for layer in found if layer and not (flat and layer.below)), None)
+            layer = self._showing.get((root.tree, owner))
+            if layer and flat and layer.below:
+                layer = None
             for number in layer.stack if layer else ():
                 self._held[number] = self._held.get(number, 0) + 1
         try:
@@ -104,15 +130,16 @@ class Layers:
             if number not in self._layers:
                 shutil.rmtree(self.path(number), ignore_errors=True)
 
-    def add(self, number: int, root: Node, owner: Owner, below: Layer | None) -> None:
-        """Makes a draft the layer that shows a folder from now on."""
-        layer = Layer(number, root, owner, below.stack if below else ())
+    def add(self, layer: Layer) -> None:
+        """Makes a draft the layer that shows its root from now on."""
+        number = layer.number
         record = self._record(number)
         draft = record.with_suffix(".new")
         draft.write_bytes(msgspec.json.encode(layer))
         draft.replace(record)
         with self._lock:
             self._layers[number] = layer
+            self.grown = True
             self._showing[layer.shows] = layer
 
     def deep(self) -> list[Layer]:

@@ -17,10 +17,11 @@ from temporal_runs.store import Store
 from temporal_runs.store.descriptors import opened
 from temporal_runs.store.history import History
 from temporal_runs.store.intake import Progress
+from temporal_runs.store.local import sync
 from temporal_runs.store.taking import Taking
 from temporal_runs.store.trees import Node
 from temporal_runs.workspaces.blobs import Copies, Owner, key_of
-from temporal_runs.workspaces.cache import Cache
+from temporal_runs.workspaces.cache import BOOT, Cache
 from temporal_runs.workspaces.disk import Disk, is_full
 from temporal_runs.workspaces.filling import Filling
 from temporal_runs.workspaces.imports import Import, make_point, remove_points
@@ -54,10 +55,16 @@ class _Record(msgspec.Struct, frozen=True):
     """Path below the files → number of a layer, and path in it."""
     points: list[str]
     """Folders that were made among the files to mount something on."""
+    boot: str
+    """When it was made, as the machine's start it was made after."""
 
     @property
     def in_use(self) -> set[int]:
         return {*self.layers, *(number for number, _ in self.imports.values())}
+
+
+class NotWhole(Exception):
+    """A workspace in which a command would not see all of its files, or not as they are."""
 
 
 class Workspaces:
@@ -68,8 +75,9 @@ class Workspaces:
         self._cache = cache
         self._store = store
         self._kind: Kind = kind
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._trash = Trash(folder / TRASH)
+        cache.layers.reserve(self._layers_in_use())
 
     def make(
         self,
@@ -84,16 +92,17 @@ class Workspaces:
     ) -> Workspace:
         """The files of a commit, with those of others, as an owner's; what is there already is kept as it is.
 
-        `disk` is how many bytes a command can write. Raises StoreError, and OSError for this machine's disk.
+        `disk` is how many bytes a command can write. Raises StoreError, OSError for this machine's disk, and NotWhole.
         """
         place = self._folder / name
         record = self._record(place)
         if record is None:
             self.discard(name)
-            place.mkdir(mode=0o711)
+            place.mkdir()
             if disk:
                 Disk(place / IMAGE, place / DISK).make(disk)
             record = self._filled(place, project, commit, owner, progress, imports, disk)
+        self.require_whole(name)
         overlay = self._overlay(place, record) if record.kind == "overlay" else None
         return Workspace(
             folder=overlay.upper if overlay else place / FILES,
@@ -118,6 +127,13 @@ class Workspaces:
             return taking.upper(changed, partial(self._adopt, record.owner))
 
         return take
+
+    def require_whole(self, name: str) -> None:
+        """Raises NotWhole for a workspace in which no command should begin: after the machine went down nobody knows
+        what of it was on disk, and somebody may have removed the cache."""
+        record = self._record(self._folder / name)
+        if record is None or record.boot != BOOT.read_text() or not self._cache.layers.has(record.in_use):
+            raise NotWhole("has lost the Run's files since they were brought there: its machine went down")
 
     def is_full(self, name: str) -> bool:
         """Whether the disk that a workspace is on has no room left."""
@@ -171,7 +187,7 @@ class Workspaces:
             files = place / (UPPER if self._kind == "overlay" else FILES)
             points = [path for at in shown for path in make_point(files, at, owner)]
             mounted = {at: (layer.number, path) for at, (layer, path) in shown.items()}
-            return self._recorded(place, _Record(self._kind, owner, layers, disk, mounted, points))
+            return self._recorded(place, _Record(self._kind, owner, layers, disk, mounted, points, BOOT.read_text()))
 
     def _copy(self, folder: Path, project: str, commit: str, owner: Owner, progress: Progress) -> None:
         root = History(self._store.objects, project).load(commit).root
@@ -192,13 +208,16 @@ class Workspaces:
     def _record(self, place: Path) -> _Record | None:
         try:
             return msgspec.json.decode((place / RECORD).read_bytes(), type=_Record)
-        except FileNotFoundError:
+        except (FileNotFoundError, msgspec.MsgspecError):
             return None
 
     def _recorded(self, place: Path, record: _Record) -> _Record:
         draft = place / f"{RECORD}.new"
         draft.write_bytes(msgspec.json.encode(record))
+        # On disk before anybody has mounted what it names: after a power cut it still tells what that was.
+        sync(draft)
         draft.replace(place / RECORD)
+        sync(place)
         return record
 
     def _overlay(self, place: Path, record: _Record) -> Overlay:

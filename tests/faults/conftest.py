@@ -60,7 +60,7 @@ class Process:
         assert self._running
         self._running.send_signal(sign)
 
-    def end(self, sign: int = signal.SIGTERM) -> None:
+    def end(self, sign: int = signal.SIGINT) -> None:
         if self._running:
             self.tell(sign)
             self.ended()

@@ -1,5 +1,7 @@
 """Any process is killed during a Run: its command executes once, its console is whole, its results come back."""
 
+import signal
+
 import pytest
 
 from temporal_runs.client import RunError, RunFailed, RunStopped
@@ -97,7 +99,6 @@ async def test_a_restartable_command_is_left_alone_while_its_executor_is_there(f
 async def test_the_server_is_killed_and_comes_back(fleet: Fleet):
     import json
     import os
-    import signal
 
     project = fleet.project()
     handle = await fleet.started("echo done", project=project)
@@ -126,3 +127,35 @@ async def test_a_second_executor_of_the_same_name_is_refused(fleet: Fleet):
     same.start()
     assert same.ended() == 2
     fleet.let_go(handle)
+
+
+async def test_an_executor_that_is_told_to_end_ends_with_its_runs_and_takes_nothing_new(fleet: Fleet):
+    handle = await fleet.started("echo done")
+    fleet.executor.tell(signal.SIGTERM)
+    await eventually(lambda: _is(fleet, "draining"))
+    waits = await fleet.start("true")
+    fleet.let_go(handle)
+    assert fleet.executor.ended() == 0
+    assert (await handle.result()).state is State.SUCCEEDED
+    assert await fleet.console(handle) == b"begun\ndone\n"
+    assert (await waits.status()).state is State.QUEUED
+    fleet.executor.start()
+    assert (await waits.result()).executor == fleet.executor_id
+
+
+async def test_an_executor_that_is_told_twice_ends_at_once_and_its_commands_go_on(fleet: Fleet):
+    handle = await fleet.started("echo done")
+    fleet.executor.tell(signal.SIGTERM)
+    await eventually(lambda: _is(fleet, "draining"))
+    fleet.executor.tell(signal.SIGTERM)
+    assert fleet.executor.ended() == 0
+    assert len(fleet.containers(handle)) == 1
+    await eventually(lambda: _is(fleet, "ended"))
+    fleet.executor.start()
+    fleet.let_go(handle)
+    assert (await handle.result()).attempt == 1
+
+
+async def _is(fleet: Fleet, state: str) -> bool:
+    """What the one executor, which holds one Run, says of itself."""
+    return [(one.state, len(one.runs)) for one in await fleet.runs.executors()] == [(state, 1)]

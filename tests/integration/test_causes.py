@@ -47,6 +47,14 @@ async def test_a_time_limit(system: System):
     assert await system.console(handle) == b"begun\n"
 
 
+async def test_a_tiers_own_time_limit(system: System):
+    handle = await system.start("while true; do sleep 0.05; done", tier="brief", stop_grace=0)
+    result = await failed(handle)
+    assert result.cause.code == "time_limit"
+    assert "0.5 seconds" in result.cause.message
+    assert (await (await system.start("sleep 0.6", tier="brief", time_limit=60)).result()).state is State.SUCCEEDED
+
+
 async def test_a_failing_build_instruction(system: System):
     environment = {"base": system.image, "instructions": ["RUN echo fine", "RUN echo broken; exit 7"]}
     result = await failed(await system.start("true", environment=environment))
@@ -92,6 +100,7 @@ async def test_no_machine_within_the_queue_limit(system: System):
         ({"tier": "no-such-tier"}, "no-such-tier"),
         ({"project": "no-such-project"}, "no-such-project"),
         ({"revision": "0123456789abcdef"}, "0123456789abcdef"),
+        ({"tier": "brief", "time_limit": 61}, "time_limit: tier brief allows 60 seconds at most, not 61"),
         ({"secrets": {"A": "no-such-secret"}}, "no-such-secret"),
     ],
 )

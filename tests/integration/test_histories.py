@@ -14,6 +14,7 @@ from temporalio.worker import Replayer
 
 from temporal_runs import RunsPlugin
 from temporal_runs.client import RunDidNotSucceed
+from temporal_runs.project import ProjectSettings
 from temporal_runs.status import State
 from tests.conftest import System
 
@@ -70,6 +71,14 @@ async def test_a_run_stopped_while_queued_replays(system: System):
     await handle.stop()
     assert await outcome(handle) is State.STOPPED
     await replayed("stopped_while_queued", system, handle.id)
+
+
+async def test_a_run_that_waited_for_its_project_replays(system: System):
+    ProjectSettings(max_running=1).save(system.store, project := system.project())
+    handle = await system.start("true", project=project)
+    assert await outcome(handle) is State.SUCCEEDED
+    await replayed("limited", system, handle.id)
+    await replayed("limit", system, f"limit:{project}")
 
 
 async def test_a_cancelled_run_replays(system: System):

@@ -194,3 +194,20 @@ async def test_runs_wait_for_room_and_all_get_it(system: System):
     handles = [await system.start("true") for _ in range(12)]
     for handle in handles:
         assert (await handle.result()).state is State.SUCCEEDED
+
+
+async def test_the_web_ui_is_told_what_a_run_is_and_how_it_went(system: System):
+    handle = await system.start("echo hello; exit 3", title="a try")
+    with pytest.raises(RunFailed):
+        await handle.result()
+    workflow = system.client.get_workflow_handle(handle.id)
+    page = (await workflow.query("__temporal_workflow_metadata")).current_details
+    assert page.startswith("## Failed")
+    for part in ("**exit_code** (user)", "hello", "| Running |", f"temporal-runs logs {handle.id}"):
+        assert part in page
+    history = await workflow.fetch_history()
+    summaries = [
+        event.user_metadata.summary.data.decode() for event in history.events if event.user_metadata.summary.data
+    ]
+    assert '"a try"' in summaries
+    assert any("waits for tier tiny since" in one for one in summaries)

@@ -18,7 +18,7 @@ OF_ALL_FILES = {"--project", "--json"}
 def commands(of: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     for part, one in getattr(of, "commands", {}).items():
         yield from commands(one, f"{name} {part}".strip())
-    if name and not hasattr(of, "commands"):
+    if name and (not hasattr(of, "commands") or of.invoke_without_command):
         yield name, of
 
 

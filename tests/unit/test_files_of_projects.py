@@ -20,6 +20,7 @@ from temporal_runs.store import (
     UnknownPath,
     UnknownRevision,
 )
+from tests.dying import killed_everywhere
 
 
 class Team:
@@ -187,6 +188,24 @@ def test_nothing_is_written_through_a_link_that_leads_out(team: Team, tmp_path: 
     with pytest.raises(InvalidFolder, match=r"through a link"):
         team.pull(force=True)
     assert list(outside.iterdir()) == []
+
+
+def test_a_first_pull_that_is_killed_leaves_no_half_file_and_the_next_one_goes_on(team: Team):
+    whole = {"a": "1", "big": "b" * 9_000_000, "medium": "m" * 100_000}
+    team.push(**whole)
+
+    def pull() -> None:
+        Files(Settings(home=team.here.parent / "home")).pull("p", team.here)
+
+    left: set[str] = set()
+    for _ in killed_everywhere(pull):
+        left |= {path.name for path in team.here.iterdir()}
+        assert {name: text for name, text in team.held().items() if name in whole}.items() <= whole.items()
+    assert team.held() == whole
+    (litter,) = {name for name in left - whole.keys() if "big" in name}
+    (team.here / litter).write_text("half")
+    team.files.push("p", team.here)
+    assert {entry.path.decode() for entry in team.files.ls("p")} == whole.keys()
 
 
 def test_the_folder_knows_its_version(team: Team):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from temporal_runs.engine import ContainerSpec, Engine, EngineUnavailable, Progress
+from temporal_runs.engine import Build, ContainerSpec, Dockerfile, Engine, EngineUnavailable, Progress
 
 EngineAt = Callable[[str], Engine]
 CALLS: dict[str, Callable[[Engine, ContainerSpec], object]] = {
@@ -26,7 +26,7 @@ CALLS: dict[str, Callable[[Engine, ContainerSpec], object]] = {
     "in_registry": lambda engine, spec: engine.in_registry("x:1"),
     "pull": lambda engine, spec: engine.pull("x:1", print),
     "push": lambda engine, spec: engine.push("x:1", print),
-    "build": lambda engine, spec: engine.build(spec.image, [], "x:1", print),
+    "build": lambda engine, spec: engine.build(Build(Dockerfile("FROM x\n"), {"x": "x"}), "x:1", print),
 }
 
 
@@ -91,4 +91,4 @@ def test_a_build_that_is_cut_off_is_nobody_s_failure(engine_at: EngineAt, cable,
             cable.cut()
 
     with pytest.raises(EngineUnavailable):
-        engine.build(small_image, ["RUN sleep 600"], tag, cut)
+        engine.build(Build(Dockerfile("FROM x\nRUN sleep 600\n"), {"x": small_image}), tag, cut)

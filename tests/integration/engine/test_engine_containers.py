@@ -98,6 +98,26 @@ def test_a_command_has_no_privileges(engine: Engine, ended: Ended) -> None:
     assert "Uid:\t1000" in status
 
 
+def test_a_container_is_made_with_all_of_its_limits(engine: Engine, make_spec: MakeSpec) -> None:
+    # No GPU is needed before it is started.
+    spec = make_spec("true", memory=16 * 2**20, gpus=[0, 3])
+    engine.create(spec)
+    limits = docker.from_env().api.inspect_container(spec.name)["HostConfig"]
+    assert limits["NanoCpus"] == 500_000_000
+    assert limits["Memory"] == limits["MemorySwap"] == 16 * 2**20, "no swap beside the memory"
+    assert limits["PidsLimit"] == 64
+    assert limits["ShmSize"] == 2**20
+    (gpus,) = limits["DeviceRequests"]
+    assert (gpus["Count"], gpus["DeviceIDs"], gpus["Capabilities"]) == (0, ["0", "3"], [["gpu"]])
+
+
+def test_processes_and_shared_memory_past_the_limit_are_refused(engine: Engine, ended: Ended) -> None:
+    many = "for i in $(seq 100); do sleep 60 & done"
+    assert b"can't fork" in b"".join(engine.console(ended("sh", "-c", many), follow=False))
+    fill = "head -c {} /dev/zero > /dev/shm/file"
+    assert [exit_code(engine, ended("sh", "-c", fill.format(size))) for size in (2**20, 2**21)] == [0, 1]
+
+
 def test_memory_past_the_limit_is_seen(engine: Engine, ended: Ended) -> None:
     begun = datetime.now(UTC)
     name = ended("tail", "/dev/zero", memory=16 * 2**20)

@@ -1,6 +1,6 @@
 """Images: the classic builder, and a real registry."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import docker
 import pytest
@@ -16,16 +16,10 @@ from temporal_runs.engine import (
     Progress,
     RegistryUnavailable,
 )
+from tests.builds import built_on
 
 
 def nothing(_: Progress) -> None: ...
-
-
-def built_on(engine: Engine, base: str, *instructions: str, context: Sequence[ContextFile] = ()) -> Build:
-    """A base of the machine with instructions on top."""
-    dockerfile = Dockerfile("\n".join([f"FROM {base}", *instructions, ""]))
-    found = engine.find_image(base)
-    return Build(dockerfile, {base: found.id if found else base}, context)
 
 
 def test_a_build_adds_its_instructions_to_the_base(engine: Engine, small_image: str, tag: str) -> None:

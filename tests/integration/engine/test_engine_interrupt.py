@@ -8,7 +8,11 @@ import docker
 import pytest
 
 from temporal_runs.engine import Engine, Interrupt, Interrupted, Progress
+from tests.builds import built_on
 from tests.registries import Registry, Sick
+
+
+class GaveUp(Exception): ...
 
 
 def nothing(_: Progress) -> None: ...
@@ -24,19 +28,25 @@ def set_when(event: threading.Event, interrupt: Interrupt) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def test_a_build_that_sleeps(engine: Engine, small_image: str, tag: str) -> None:
+@pytest.mark.parametrize("how", ["interrupted", "abandoned"])
+def test_a_build_that_sleeps(engine: Engine, small_image: str, tag: str, how: str) -> None:
+    instruction = f"RUN sleep 600 # {tag}"
     interrupt, sleeps = Interrupt(), threading.Event()
-    set_when(sleeps, interrupt)
+    if how == "interrupted":
+        set_when(sleeps, interrupt)
 
     def begun(progress: Progress) -> None:
-        if "Running in" in progress.text or progress.text.startswith("Step 2"):
-            sleeps.set()
+        if "Running in" not in progress.text:
+            return
+        sleeps.set()
+        if how == "abandoned":
+            raise GaveUp
 
-    with pytest.raises(Interrupted):
-        engine.build(small_image, ["RUN sleep 600"], tag, begun, interrupt)
+    with pytest.raises(Interrupted if how == "interrupted" else GaveUp):
+        engine.build(built_on(engine, small_image, instruction), tag, begun, interrupt)
     assert engine.find_image(tag) is None
     gone = time.monotonic() + 30
-    while docker.from_env().containers.list(filters={"ancestor": small_image}):
+    while any(tag in one["Command"] for one in docker.from_env().api.containers(all=True)):
         assert time.monotonic() < gone, "the engine builds on"
         time.sleep(0.05)
 

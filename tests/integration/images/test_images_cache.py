@@ -8,6 +8,7 @@ import pytest
 
 from temporal_runs.engine import Engine, EngineError, HostDiskFull
 from temporal_runs.images import MachineImages
+from tests.builds import built_on
 from tests.integration.images.conftest import nothing
 from tests.registries import Registry
 
@@ -72,7 +73,7 @@ def test_what_a_container_uses_or_was_built_on_is_never_removed(
     base, used = fetched(images), fetched(images)
     keep(used)
     tag = f"{base.removesuffix(':1')}-built:1"
-    engine.build(base, ["ENV A=1"], tag, nothing)
+    engine.build(built_on(engine, base, "ENV A=1"), tag, nothing)
     images.tidy()
     assert engine.find_image(base)
     assert engine.find_image(used)
@@ -104,8 +105,8 @@ def test_what_was_built_is_removed_like_what_was_pulled(
     base = fetched(images)
     tag = f"{base.removesuffix(':1')}-built:1"
     base_id = engine.find_image(base).id
-    built = engine.build(base, ["ENV A=1", "ENV B=1"], tag, nothing)
-    images.built(built, tag, base_id)
+    built = engine.build(built_on(engine, base, "ENV A=1", "ENV B=1"), tag, nothing)
+    images.built(built, tag, [base_id])
     images.tidy()
     images.tidy()
     assert engine.find_image(built.id) is None

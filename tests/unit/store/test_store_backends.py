@@ -2,6 +2,7 @@
 
 import errno
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,52 @@ def test_a_range_is_cut_at_the_end_and_none_where_there_is_no_object(objects: Ob
     assert objects.get_range("p/aa/x", 2, 5) == b"234"
     assert objects.get_range("p/aa/x", 8, 20) == b"89"
     assert objects.get_range("p/aa/gone", 0, 1) is None
+
+
+def test_what_gc_took_as_it_was_needed_again_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = RemoteObjects("memory://")
+    objects.put("b/aa/old", b"1")
+    monkeypatch.setattr("temporal_runs.store.remote.YOUNG", timedelta(0))
+    with objects.batch() as batch:
+        batch.add("b/aa/old", b"1")
+    create = RemoteObjects.create
+
+    def raced(self: RemoteObjects, key: str, data: bytes) -> bool:
+        found = create(self, key, data)
+        self.delete(key)  # by one that had looked at it before
+        return found
+
+    monkeypatch.setattr(RemoteObjects, "create", raced)
+    with pytest.raises(StoreUnavailable, match=r"b/aa/old was cleared away .* Try again"), objects.batch() as batch:
+        batch.add("b/aa/old", b"1")
+
+
+def test_an_old_object_of_another_user_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = LocalObjects(tmp_path)
+    objects.put("b/aa/old", b"1")
+    objects.put("b/aa/young", b"2")
+    os.utime(tmp_path / "b/aa/old", (1, 1))
+    was = {name: (tmp_path / "b/aa" / name).stat().st_ino for name in ("old", "young")}
+
+    def refused(path: Path) -> None:  # root may do everything
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with monkeypatch.context() as patch, objects.batch() as batch:
+        patch.setattr(os, "utime", refused)
+        for name in was:
+            batch.add(f"b/aa/{name}", b"1" if name == "old" else b"2")
+    is_now = {name: (tmp_path / "b/aa" / name).stat() for name in was}
+    assert is_now["young"].st_ino == was["young"]
+    assert is_now["old"].st_ino != was["old"]
+    assert is_now["old"].st_mtime > 1
+
+
+def test_an_object_that_is_young_is_never_out_of_sight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = LocalObjects(tmp_path)
+    objects.put("b/aa/young", b"1")
+    monkeypatch.setattr(Path, "rename", None)  # whoever is killed after it loses the object
+    assert not objects.remove_old("b/aa/young", datetime.now(UTC) - timedelta(hours=24))
+    assert objects.get("b/aa/young") == b"1"
 
 
 def test_a_batch_of_many_is_all_there(objects: Objects) -> None:

@@ -64,6 +64,25 @@ def test_what_was_just_written_is_read_again(desk: Desk, reads: list[str]) -> No
     assert sorted(reads) == ["a", "b", "c"]
 
 
+def test_what_was_written_just_before_a_long_look_is_read_again(
+    desk: Desk, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = build(desk.folder / "f", {b"a": ("file", b"1", False)})
+    now, read = time.time_ns, Intake._file
+    late = [0]
+
+    def slow(self: Intake, *rest: object) -> object:
+        late[0] += 10 * RACY_NS
+        return read(self, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Intake, "_file", slow)
+    monkeypatch.setattr(time, "time_ns", lambda: now() + late[0])
+    first = desk.push_folder(folder)
+    reads.clear()
+    desk.push_folder(folder, base=first.version)
+    assert reads == ["a"]
+
+
 @pytest.mark.usefixtures("old_enough")
 def test_a_change_that_keeps_size_and_time_is_seen(desk: Desk) -> None:
     folder = build(desk.folder / "f", {b"a": ("file", b"same size", False)})

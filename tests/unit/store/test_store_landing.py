@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from store_folders import Content, Desk
 
 from temporal_runs.store import Changes, Store, UnknownProject, UnknownRevision
+from temporal_runs.store.objects import Objects
 
 
 def text(data: bytes) -> Content:
@@ -54,6 +55,32 @@ def test_landing_again_makes_nothing_and_tells_the_same(desk: Desk) -> None:
     shutil.rmtree(desk.folder / "r2")  # a retry may come when the workspace is gone already
     assert [desk.land(name) for name in ("r1", "r2")] == first
     assert desk.store.log("p") == before
+
+
+def test_what_has_landed_on_main_is_not_recovered_to_a_branch(desk: Desk) -> None:
+    base = desk.push({b"a": text(b"1")}).version
+    (desk.checkout(base, "r1") / "a").write_bytes(b"2")
+    landed = desk.land("r1")
+    assert desk.land("r1", ref="recovered/r1/1") == landed
+    assert list(desk.store.branches("p")) == ["main"]
+
+
+def test_landing_reads_each_version_that_others_landed_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = last = desk.push({b"a": text(b"1")}).version
+    for n in range(20):
+        last = desk.push({b"a": text(b"1"), b"theirs": text(b"%d" % n)}, last).version
+    (desk.checkout(base, "r1") / "mine").write_bytes(b"1")
+    read: list[str] = []
+    get = type(desk.store.objects).get
+
+    def counted(objects: Objects, key: str) -> bytes | None:
+        read.append(key)
+        return get(objects, key)
+
+    monkeypatch.setattr(type(desk.store.objects), "get", counted)
+    desk.land("r1")
+    commits = [key for key in read if key.startswith("v/")]
+    assert len(commits) == len(set(commits)) == 21
 
 
 def test_both_changed_a_file_keeps_both(desk: Desk) -> None:

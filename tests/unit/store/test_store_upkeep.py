@@ -1,5 +1,6 @@
 """What no version refers to is cleared away, and nothing else; what is damaged is found, and healed where it can be."""
 
+import errno
 import os
 import random
 import time
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_folders import Desk, build
 
-from temporal_runs.store import Store, StoreCorrupt, Swept, sweep
+from temporal_runs.store import Store, StoreCorrupt, StoreUnavailable, Swept, sweep
 from temporal_runs.store.local import LocalObjects
 from temporal_runs.store.trees import Node, text_of
 
@@ -111,6 +112,26 @@ def test_nothing_is_removed_from_a_store_that_lacks_something(desk: Desk, store:
     commit.unlink()
     before = files_of(store)
     with pytest.raises(StoreCorrupt):
+        store.gc()
+    assert files_of(store) == before
+
+
+@pytest.mark.parametrize("folder", ["refs/p", "v/p", "p"])
+def test_nothing_is_removed_while_a_part_of_the_store_cannot_be_listed(
+    desk: Desk, store: Store, monkeypatch: pytest.MonkeyPatch, folder: str
+):
+    desk.push({b"a": ("file", b"1", False)})
+    age(store)
+    before, scandir = files_of(store), os.scandir
+
+    def failing(path: Path | str = ".") -> object:
+        # A sector that cannot be read: no other way to have one.
+        if str(path).endswith(f"store/{folder}"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return scandir(path)
+
+    with monkeypatch.context() as patch, pytest.raises(StoreUnavailable, match="Input/output error"):
+        patch.setattr(os, "scandir", failing)
         store.gc()
     assert files_of(store) == before
 

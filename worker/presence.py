@@ -1,0 +1,123 @@
+"""An executor's presence in the fleet: tells of itself in the store, and hears there that it is to drain.
+
+A store that is away keeps it from both, and from nothing else.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+import structlog
+
+from temporal_runs.fleet import ExecutorStatus, Fleet, HeldRun, TierRoom
+from temporal_runs.store import StoreError
+from temporal_runs.worker.gate import RoomChanged
+from temporal_runs.worker.ledger import Ledger
+from temporal_runs.worker.room import Room
+
+log = structlog.get_logger()
+
+Result = TypeVar("Result")
+
+LOOK_SECONDS = 5.0
+"""How late it is heard that somebody wants a drain, at most."""
+
+BETWEEN_SECONDS = 1.0
+"""Between two words at least, however much changes."""
+
+FAREWELL_SECONDS = 3.0
+"""How long an executor that ends tries to say so."""
+
+
+class Presence:
+    """`tell` and `listen` until cancelled, then `leave`."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        ledger: Ledger,
+        room: Room,
+        changed: RoomChanged,
+        host: str,
+        period: float,
+    ) -> None:
+        self._fleet = fleet
+        self._ledger = ledger
+        self._room = room
+        self._changed = changed
+        self._host = host
+        self._period = period
+        self._process = uuid.uuid4().hex
+        self._started_at = datetime.now(UTC)
+        self._word: asyncio.Task[None] | None = None
+
+    async def tell(self) -> None:
+        """Tells whenever something has changed, and once a period."""
+        while True:
+            changes = asyncio.create_task(self._changed.wait())
+            self._word = asyncio.create_task(self._in_store(self._fleet.tell, self._status()))
+            await asyncio.shield(self._word)
+            await asyncio.sleep(min(BETWEEN_SECONDS, self._period))
+            await asyncio.wait({changes}, timeout=self._period)
+            changes.cancel()
+
+    async def listen(self, drain: asyncio.Event) -> None:
+        """Sets the event when somebody wants this process to drain."""
+        while not drain.is_set():
+            if await self._in_store(self._fleet.is_to_drain, self._ledger.executor, self._process):
+                log.info("was asked to drain", executor=self._ledger.executor)
+                drain.set()
+            await asyncio.sleep(min(LOOK_SECONDS, self._period))
+
+    async def leave(self) -> None:
+        """The last word: that commands are left at work; where none is, nothing is left of this executor."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                if self._word:
+                    await self._word
+                if self._ledger.holdings():
+                    await self._in_store(self._fleet.tell, self._status().model_copy(update={"state": "ended"}))
+                else:
+                    await self._in_store(self._fleet.forget, self._ledger.executor)
+
+    async def _in_store(self, work: Callable[..., Result], *arguments: Any) -> Result | None:
+        try:
+            return await asyncio.to_thread(work, *arguments)
+        except StoreError as error:
+            log.warning("not heard of by the fleet", error=str(error))
+            return None
+
+    def _status(self) -> ExecutorStatus:
+        at_work = [holding for holding in self._ledger.holdings() if holding.finished is None]
+        return ExecutorStatus(
+            id=self._ledger.executor,
+            process=self._process,
+            host=self._host,
+            version=version("temporal-runs"),
+            state="draining" if self._ledger.is_draining else "works",
+            started_at=self._started_at,
+            seen_at=datetime.now(UTC),
+            period=self._period,
+            tiers={
+                name: TierRoom(
+                    held=sum(holding.request.tier.name == name for holding in at_work),
+                    left=self._ledger.left(tier),
+                )
+                for name, tier in self._room.tiers.items()
+            },
+            whole=self._room.whole,
+            used=self._ledger.used(),
+            runs=[
+                HeldRun(
+                    run_id=holding.request.attempt.run_id,
+                    attempt=holding.request.attempt.number,
+                    tier=holding.request.tier.name,
+                    since=holding.granted_at,
+                )
+                for holding in at_work
+            ],
+        )
