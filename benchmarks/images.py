@@ -103,7 +103,9 @@ class Bench:
     def docker_build(self) -> float:
         """Seconds of a plain build."""
         dockerfile = "\n".join([f"FROM {self.base}", *self.instructions(), ""])
-        return seconds("build", "--quiet", "--tag", f"{self.door.address}/{uuid.uuid4().hex[:8]}", "-", given=dockerfile)
+        return seconds(
+            "build", "--quiet", "--tag", f"{self.door.address}/{uuid.uuid4().hex[:8]}", "-", given=dockerfile
+        )
 
     async def run(self, environment: dict[str, Any], project: str | None = None) -> RunResult:
         spec = {"project": project or self.small, "command": ["true"], "tier": "tiny", "environment": environment}
@@ -115,9 +117,9 @@ class Bench:
     async def pushed(self) -> list[str]:
         """Waits until no build is under way, with its push; all builds there have been."""
         client = self.runs.client
-        while (await client.count_workflows("WorkflowType = 'Build' AND ExecutionStatus = 'Running'")).count:
-            await asyncio.sleep(0.1)
-        return [one.id async for one in client.list_workflows("WorkflowType = 'Build'")]
+        builds = [one.id async for one in client.list_workflows("WorkflowType = 'Build'")]
+        await asyncio.gather(*(client.get_workflow_handle(build).result() for build in builds))
+        return builds
 
     async def builds(self, workflow: str) -> int:
         """How often a build has been begun."""
@@ -140,31 +142,29 @@ def report(what: str, ours: Sequence[float], baseline: Sequence[float], against:
 async def one_by_one(bench: Bench, rounds: int) -> None:
     """Scheduled to Running, with the image in each of the three places."""
     there: list[float] = []
-    pulled: list[tuple[float, float]] = []
-    built: list[tuple[float, float]] = []
-    for number in range(rounds + 1):
+    pulls: list[float] = []
+    docker_pulls: list[float] = []
+    builds: list[float] = []
+    docker_builds: list[float] = []
+
+    async def ours() -> None:
+        pulls.append(waited(await bench.run({"image": bench.image()})))
+        builds.append(waited(await bench.run(bench.unbuilt())))
+        await bench.pushed()
+
+    async def docker_s() -> None:
+        docker_pulls.append(await asyncio.to_thread(seconds, "pull", "--quiet", bench.image()))
+        docker_builds.append(await asyncio.to_thread(bench.docker_build))
+
+    for number in range(rounds):
         there.append(waited(await bench.run({"image": bench.base})))
-        images = bench.image(), bench.image()
-        plain = 0.0
         # Each goes first as often as the other.
-        for turn in (number, number + 1):
-            if turn % 2:
-                plain = await asyncio.to_thread(seconds, "pull", "--quiet", images[0])
-            else:
-                pulled.append((waited(await bench.run({"image": images[1]})), 0))
-        pulled[-1] = pulled[-1][0], plain
-        for turn in (number, number + 1):
-            if turn % 2:
-                plain = await asyncio.to_thread(bench.docker_build)
-            else:
-                built.append((waited(await bench.run(bench.unbuilt())), 0))
-                await bench.pushed()
-        built[-1] = built[-1][0], plain
-    # The first round of each warms up.
+        for one in (ours, docker_s) if number % 2 else (docker_s, ours):
+            await one()
     print(f"Scheduled to Running, medians of {rounds}")
-    print(f"{'image on the machine':34} {statistics.median(there[1:]) * 1000:8.0f} ms")
-    report("image in the registry", *zip(*pulled[1:], strict=True), "docker pull")
-    report("image to be built", *zip(*built[1:], strict=True), "docker build")
+    print(f"{'image on the machine':34} {statistics.median(there) * 1000:8.0f} ms")
+    report("image in the registry", pulls, docker_pulls, "docker pull")
+    report("image to be built", builds, docker_builds, "docker build")
 
 
 async def many_at_once(bench: Bench, rounds: int, runs: int) -> None:
