@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 
 from temporal_runs.activities.recipes import Recipe, recipe_of
-from temporal_runs.engine import Credentials, Engine, ImageNotFound, Interrupt, RegistryUnavailable, Report
+from temporal_runs.engine import Credentials, Engine, ImageInfo, ImageNotFound, Interrupt, RegistryUnavailable, Report
 from temporal_runs.fields import InvalidSpec
 from temporal_runs.images import ANYBODY, Login, MachineImages, ResolvedImage, pinned
 from temporal_runs.registries import Registry, registry_host, registry_login
@@ -100,7 +100,11 @@ class Provision:
         recipe = recipe_of(inputs, self._store)
         bases = {base: self._base(inputs, plan, base, report) for base in plan.bases}
         build = replace(recipe.build(bases), secrets=self._secrets(recipe), cache=self._cache_for(inputs.spec.project))
-        built = self._images.with_room(lambda: self._engine.build(build, plan.reference, report, interrupt))
+
+        def made(step: ImageInfo) -> None:
+            self._images.made(step, bases.values())
+
+        built = self._images.with_room(lambda: self._engine.build(build, plan.reference, report, interrupt, made))
         self._images.built(built, plan.reference, bases.values())
         return Image(id=built.id, name=pinned(plan.reference, built))
 

@@ -21,17 +21,18 @@ TIER = '[tiny]\ncores = 0.5\nmemory = "32MiB"\n'
 
 
 @asynccontextmanager
-async def system(at_once: int) -> AsyncGenerator[tuple[Client, Settings]]:
-    """A client, and the settings of a HOME of its own; one executor serves the tier `tiny`."""
+async def system(at_once: int, registry: str | None = None) -> AsyncGenerator[tuple[Client, Settings]]:
+    """A client, and the settings of a HOME of its own; one executor serves the tier `tiny`, so many Runs at once."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         (home / "tiers.toml").write_text(TIER)
-        settings = Settings(home=home, tiers=home / "tiers.toml")
+        settings = Settings(home=home, tiers=home / "tiers.toml", registry=registry)
         async with EmbeddedServer(settings) as server:
             environment = {
                 "TEMPORAL_ADDRESS": server.address,
                 "TEMPORAL_RUNS_HOME": str(home),
                 "TEMPORAL_RUNS_TIERS": str(home / "tiers.toml"),
+                **({"TEMPORAL_RUNS_REGISTRY": registry} if registry else {}),
             }
             serve = f"tiny={at_once}"
             with (

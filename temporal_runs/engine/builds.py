@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 import tempfile
 from collections import deque
+from collections.abc import Callable
 from contextlib import closing
 from functools import cached_property
 from typing import IO, Any
@@ -22,13 +24,20 @@ OUTPUT_LINES = 20
 LINE_LENGTH = 2000
 """Characters of a line of output that are kept."""
 
+ROOM_FOR_A_WRITE = 2 * 2**20
+"""Bytes: a disk with less left is full."""
+
 _STEP = re.compile(r"Step (\d+)/\d+ : (.*)")
+_MADE = re.compile(r" ---> ([0-9a-f]{12})")
 _ENGINE_SPEAKS = re.compile(r" ---> |Removing intermediate container [0-9a-f]{12}\s*$")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 """The builder paints what goes to stderr red."""
 _NETWORK = ("dial tcp", "no such host", "connection refused", "connection reset", "i/o timeout", "tls handshake")
 _ENGINE = ("context canceled", "cannot allocate memory", "failed to create endpoint", "input/output error")
 """Said of the machine's own trouble, where no exit status is the instruction's."""
+
+
+def _forgotten(_: ImageInfo) -> None: ...
 
 
 class Builds:
@@ -38,17 +47,25 @@ class Builds:
         self._connection = connection
         self._images = images
 
-    def build(self, build: Build, tag: str, progress: Report, interrupt: Interrupt | None = None) -> ImageInfo:
+    def build(
+        self,
+        build: Build,
+        tag: str,
+        progress: Report,
+        interrupt: Interrupt | None = None,
+        made: Callable[[ImageInfo], None] = _forgotten,
+    ) -> ImageInfo:
         """Builds an image; the context holds no credentials. What an instruction has made before is taken from the
         engine's cache.
 
+        `made` is told of the image that each instruction has made: whatever becomes of the build, the engine keeps it.
         Raises BuildFailed for an instruction of the caller's, RegistryUnavailable, HostDiskFull, Interrupted.
         """
         with tempfile.TemporaryFile() as archive:
             if self.has_buildkit:
                 return build_with_buildkit(self._images, build, archive, tag, progress, interrupt)
             write_archive(build, build.bases, archive)
-            return self._build(build, archive, tag, progress, interrupt)
+            return self._build(build, archive, tag, progress, interrupt, made)
 
     @cached_property
     def has_buildkit(self) -> bool:
@@ -56,9 +73,15 @@ class Builds:
         return has_buildx()
 
     def _build(
-        self, build: Build, archive: IO[bytes], tag: str, progress: Report, interrupt: Interrupt | None
+        self,
+        build: Build,
+        archive: IO[bytes],
+        tag: str,
+        progress: Report,
+        interrupt: Interrupt | None,
+        made: Callable[[ImageInfo], None],
     ) -> ImageInfo:
-        story = _Story(build.dockerfile, progress)
+        story = _Story(build.dockerfile, progress, self._has_full_disk)
         args = {**self._proxies(), **build.args}
         try:
             response = self._connection.stream(
@@ -80,12 +103,22 @@ class Builds:
         with closing(self._connection.messages(response, interrupt)) as messages:
             for message in messages:
                 story.read(message)
+                if story.made and (step := self._images.find_image(story.made)):
+                    made(step)
         if story.image is None:
             raise EngineUnavailable(f"the Docker engine ended the build of {tag} without a result: did it restart?")
         built = self._images.find_image(story.image)
         if built is None:
             raise EngineError(f"{tag} was built and is not there: was it removed meanwhile?")
         return built
+
+    def _has_full_disk(self) -> bool:
+        """Whether the engine's disk has no room; where that cannot be seen from here, an instruction is believed."""
+        root: str = self._connection.ask(lambda api: api.info())["DockerRootDir"]
+        try:
+            return shutil.disk_usage(root).free < ROOM_FOR_A_WRITE
+        except OSError:
+            return True
 
     def _proxies(self) -> dict[str, str]:
         """The proxies of docker's own config, as its command line passes them."""
@@ -95,8 +128,15 @@ class Builds:
 class _Story:
     """One build, as its messages tell it. Output comes in pieces that know nothing of lines."""
 
-    def __init__(self, dockerfile: Dockerfile, progress: Report) -> None:
+    def __init__(self, dockerfile: Dockerfile, progress: Report, has_full_disk: Callable[[], bool]) -> None:
         self.image: str | None = None
+        self.made: str | None = None
+        """what the message read last says that an instruction has made"""
+        self._makes = False
+        """whether the step under way makes an image: a FROM does not, nor what the cache has"""
+        self._has_full_disk = has_full_disk
+        self._no_space = ""
+        """what the instruction said when the disk was found full"""
         self._instructions = dockerfile.instructions
         self._progress = progress
         self._steps = 0
@@ -105,6 +145,7 @@ class _Story:
 
     def read(self, message: dict[str, Any]) -> None:
         """Takes one message; raises what it tells of."""
+        self.made = None
         if "error" in message:
             self._line(self._rest)
             raise self._failure(message["error"], message.get("errorDetail") or {})
@@ -134,16 +175,27 @@ class _Story:
         if (found := _STEP.fullmatch(line)) and int(found[1]) == self._steps + 1:
             self._steps += 1
             self._output.clear()
+            self._no_space = ""
+            self._makes = bool(self._instruction and self._instruction.keyword != "FROM")
         elif not line:
             return
+        elif line == " ---> Using cache":
+            self._makes = False
+        elif self._makes and (found := _MADE.fullmatch(line)):
+            self.made = found[1]
         elif not _ENGINE_SPEAKS.match(line):
             self._output.append(line)
+            # The disk is looked at now: once the instruction has failed, what it has written is gone.
+            if says_disk_full(line) and not self._no_space and self._has_full_disk():
+                self._no_space = line
         self._progress(Progress(line, instruction=str(self._instruction or "")))
 
     def _failure(self, said: str, detail: dict[str, Any]) -> EngineError:
         if says_disk_full(said):
             return HostDiskFull(f"no space while an image was built: {said}")
         instruction = self._instruction
+        if self._no_space:
+            return HostDiskFull(f"no space for {instruction}: {self._no_space}")
         if found := re.match(r"(?:invalid from flag value|pull access denied for) ([^\s,]+)", said):
             return registry_error(found[1].rstrip(":"), "pulled", said)
         if instruction and instruction.keyword == "FROM":

@@ -28,11 +28,12 @@ class Cache:
         self._in_use_since = in_use_since
 
     def tidy(self) -> None:
-        """Forgets images that others have removed, and removes what is too much."""
+        """Forgets images that others have removed or built on, and removes what is too much."""
+        records = self._records.all()  # before the images, so that what is missing there did not just come
         images = {image.id: image for image in self._engine.images()}
-        for record in self._records.all():
+        for record in records:
             if record.id not in images:
-                self._records.remove(record, lambda image: self._engine.find_image(image) is None)
+                self._records.remove(record, lambda _: True)
         surplus = sum(record.size for record in self._records.all()) - self._limit
         for record in self._removable(images):
             if surplus <= 0:

@@ -75,19 +75,13 @@ class MachineImages:
 
     def built(self, image: ImageInfo, reference: str, bases: Iterable[str]) -> None:
         """Records an image that was built here, of bases by their ids: whoever may have those may have it too."""
-        records = [record for record in map(self._arrivals.record_of, bases) if record]
-        of_base = next((record for record in records if record.source), None)
-        self._records.put(
-            Record(
-                id=image.id,
-                names=(familiar(reference),),
-                proof=of_base.proof if of_base else "",
-                source=of_base.source if of_base else "",
-                allowed=of_base.allowed if of_base else (),
-                size=image.size,
-                last_used=datetime.now(UTC),
-            )
-        )
+        self._records.put(self._record_of_built(image, (familiar(reference),), bases))
+
+    def made(self, step: ImageInfo, bases: Iterable[str]) -> None:
+        """Records what a build has made on its way: should it come to no end, this may go as other images may."""
+        # An instruction can print what looks like the engine's word for any image.
+        if self._records.get(step.id) is None:
+            self._records.put(self._record_of_built(step, (), bases))
 
     def with_room(self, work: Callable[[], Result]) -> Result:
         """Does a build; where the disk is full, once more after all images that may go went."""
@@ -116,6 +110,19 @@ class MachineImages:
             )
             for image in self._engine.images()
         ]
+
+    def _record_of_built(self, image: ImageInfo, names: tuple[str, ...], bases: Iterable[str]) -> Record:
+        records = [record for record in map(self._arrivals.record_of, bases) if record]
+        of_base = next((record for record in records if record.source), None)
+        return Record(
+            id=image.id,
+            names=names,
+            proof=of_base.proof if of_base else "",
+            source=of_base.source if of_base else "",
+            allowed=of_base.allowed if of_base else (),
+            size=image.size,
+            last_used=datetime.now(UTC),
+        )
 
     def _pull(self, wanted: Wanted, report: Report, interrupt: Interrupt) -> ImageInfo:
         def pull() -> ImageInfo:

@@ -16,10 +16,10 @@ from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import WorkflowExecutionStatus
 
 from temporal_runs.asking import described
-from temporal_runs.client import RunHandle, RunStopped
+from temporal_runs.client import RunError, RunFailed, RunHandle, RunStopped
 from temporal_runs.engine import Engine
 from temporal_runs.settings import Settings
-from temporal_runs.status import RunResult, State
+from temporal_runs.status import Cause, RunResult, State
 from tests.conftest import PASSWORDS, eventually
 from tests.engines import EngineOfItsOwn
 from tests.faults.conftest import SECOND, Fleet, Process, fleet_of
@@ -96,6 +96,21 @@ async def elsewhere(fleet: Fleet, tmp_path: Path) -> AsyncIterator[docker.Docker
         engine.remove()
 
 
+@pytest_asyncio.fixture
+async def on_small_disk(fleet: Fleet, engine_on_small_disk: EngineOfItsOwn) -> AsyncIterator[docker.DockerClient]:
+    """The engine that the fleet's one executor works on meanwhile; its images have little room."""
+    here, client = fleet.second_executor.environment, docker.DockerClient(engine_on_small_disk.address)
+    client.images.load(b"".join(docker.from_env().images.get(fleet.image).save(named=fleet.image)))
+    fleet.second_executor.environment = {**here, "DOCKER_HOST": engine_on_small_disk.address}
+    fleet.executor.end()
+    fleet.second_executor.start()
+    yield client
+    await eventually(fleet.left_nothing)
+    fleet.second_executor.end()
+    fleet.second_executor.environment = here
+    fleet.executor.start()
+
+
 class Unbuilt:
     """An environment that nobody has built yet, with these instructions."""
 
@@ -103,13 +118,14 @@ class Unbuilt:
         self.mark = f"NEW={uuid.uuid4().hex}"
         self.environment = {"base": base, "instructions": [f"ENV {self.mark}", *instructions]}
 
-    def containers(self) -> list[Any]:
-        """Those in which it is built on this machine's engine."""
-        return [one for one in docker.from_env().containers.list() if self.mark in one.attrs["Config"]["Env"]]
+    def containers(self, *, all: bool = True) -> list[Any]:
+        """Those in which it is built on this machine's engine, or only those that run."""
+        there = docker.from_env().containers.list(all=all, ignore_removed=True)
+        return [one for one in there if self.mark in one.attrs["Config"]["Env"]]
 
     async def begun(self) -> None:
         """Returns when one of its instructions is carried out."""
-        await eventually(self.containers)
+        await eventually(lambda: self.containers(all=False))
 
 
 def states(result: RunResult) -> list[State]:
@@ -152,14 +168,14 @@ async def joined_by(fleet: Fleet, build: str, number: int) -> None:
     await eventually(look)
 
 
-async def closed(fleet: Fleet, build: str) -> None:
+async def closed(fleet: Fleet, build: str, seconds: float = 60) -> None:
     """Returns when a build is over, with its push."""
 
     async def look() -> bool:
         description = await fleet.client.get_workflow_handle(build).describe()
         return description.status is not WorkflowExecutionStatus.RUNNING
 
-    await eventually(look)
+    await eventually(look, seconds)
 
 
 async def activities(fleet: Fleet, build: str) -> list[str]:
@@ -180,6 +196,13 @@ async def failed_once(fleet: Fleet, handle: RunHandle) -> PendingActivityInfo:
         return next((one for one in pending if one.HasField("current_retry_interval")), None)
 
     return await eventually(look)
+
+
+async def platform_error(handle: RunHandle) -> Cause:
+    """Waits for the Run's end in Error; what its cause is."""
+    with pytest.raises(RunError) as error:
+        await handle.result()
+    return error.value.result.cause
 
 
 def in_registry(door: Sick, build: str) -> bool:
@@ -295,6 +318,7 @@ async def test_a_registry_killed_in_a_push_is_waited_for(fleet: Fleet, registry:
     assert in_registry(door, build)
 
 
+@pytest.mark.long
 async def test_a_registry_killed_before_a_pull_and_a_push_is_waited_for(
     fleet: Fleet, registry: Registry, door: Sick, new_image: NewImage
 ):
@@ -411,3 +435,99 @@ async def test_a_stop_while_files_and_image_are_fetched_leaves_the_image_to_othe
     assert (await other.result()).state is State.SUCCEEDED
     # Once to learn the tag's digest, once by the one pull.
     assert door.count("GET", "/manifests/") == 2
+
+
+async def test_a_base_that_its_registry_does_not_have(fleet: Fleet, door: Sick):
+    handle = await fleet.start("true", environment=Unbuilt(f"{door.address}/none:1").environment)
+    with pytest.raises(RunFailed) as failure:
+        await handle.result()
+    assert failure.value.result.cause.code == "image_not_found"
+    assert f"{door.address}/none:1" in failure.value.result.cause.message
+
+
+@pytest.mark.long
+async def test_a_build_whose_last_run_is_terminated_ends(fleet: Fleet):
+    unbuilt = Unbuilt(fleet.image, "RUN sleep 1234")
+    handle = await fleet.start("true", environment=unbuilt.environment)
+    await unbuilt.begun()
+    build = await build_of(handle)
+    await fleet.client.get_workflow_handle(handle.id).terminate("to see what happens")
+    await eventually(lambda: not unbuilt.containers(), seconds=120)
+    await closed(fleet, build)
+
+
+@pytest.mark.long
+async def test_a_registry_that_dies_in_a_pull_for_good_is_named(
+    fleet: Fleet, registry: Registry, door: Sick, new_image: NewImage
+):
+    reference = new_image(door.address, base=fleet.image)
+    door.drop_in_layers()
+    door.requests.clear()
+    handle = await fleet.start("true", environment={"image": reference})
+    await eventually(lambda: door.count("GET", "/blobs/") > 1)
+    registry.kill()
+    cause = await platform_error(handle)
+    assert (cause.code, cause.stage) == ("registry_unavailable", State.PULLING)
+    assert door.address in cause.message
+    registry.start()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_a_registry_that_dies_in_a_push_for_good_leaves_each_executor_to_build_its_own(
+    fleet: Fleet, elsewhere: docker.DockerClient, registry: Registry, door: Sick
+):
+    unbuilt = Unbuilt(fleet.image, "RUN sleep 5; echo made > /made")
+    spec = fleet.spec("cat /made", environment=unbuilt.environment)
+    here = [await fleet.runs.start(spec) for _ in range(2)]  # all that the first executor has room for
+    await unbuilt.begun()
+    build = await build_of(here[0])
+    fleet.second_executor.start()
+    there = await fleet.runs.start(spec)
+    await joined_by(fleet, build, 3)
+    door.hang("/blobs/uploads")
+    for handle in here:
+        await handle.result()
+    await eventually(lambda: door.count("POST", "/blobs/uploads"))
+    registry.kill()
+    door.heal()
+    result = await there.result()
+    assert (result.executor, result.attempt) == (SECOND, 1)
+    assert await fleet.console(there) == b"made\n"
+    await closed(fleet, build, seconds=240)  # it is pushed in vain from there too
+    registry.start()
+
+
+@pytest.mark.long
+async def test_credentials_that_stay_wrong_are_named_with_their_registry(
+    fleet: Fleet, private_registry: str, new_image: NewImage
+):
+    login = {"username": "ada", "password": PASSWORDS["ada"]}
+    reference = new_image(private_registry, base=fleet.image, login=login)
+    for environment in ({"image": reference}, Unbuilt(reference).environment):
+        cause = await platform_error(await fleet.start("true", owner="eve", environment=environment))
+        assert cause.code == "registry_unavailable"
+        assert f"the registry {private_registry} refused {reference} to eve" in cause.message
+        assert "guessed" not in str(cause)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("on_small_disk")
+async def test_an_instruction_that_fills_the_disk_is_not_told_to_be_wrong(fleet: Fleet):
+    fill = "RUN dd if=/dev/zero of=/big bs=1M count=1000"
+    cause = await platform_error(await fleet.start("true", environment=Unbuilt(fleet.image, fill).environment))
+    assert (cause.code, cause.stage) == ("host_disk_full", State.BUILDING)
+    assert fill in cause.message
+
+
+@pytest.mark.long
+async def test_images_that_may_go_make_room_for_a_build(
+    fleet: Fleet, on_small_disk: docker.DockerClient, door: Sick, new_image: NewImage
+):
+    reference = new_image(door.address, base=fleet.image, size=32 * 2**20)
+    await (await fleet.start("true", environment={"image": reference})).result()
+    grow = "RUN dd if=/dev/urandom of=/grown bs=1M count=32"
+    handle = await fleet.start("[ -s /grown ] && echo there", environment=Unbuilt(fleet.image, grow).environment)
+    await handle.result()
+    assert await fleet.console(handle) == b"there\n"
+    assert on_small_disk.images.list(reference.rpartition(":")[0]) == []

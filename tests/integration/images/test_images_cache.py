@@ -1,12 +1,13 @@
 """What is removed when images are too many, and what never is."""
 
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
 
-from temporal_runs.engine import Engine, EngineError, HostDiskFull
+from temporal_runs.engine import BuildFailed, Engine, EngineError, HostDiskFull, ImageInfo
 from temporal_runs.images import MachineImages
 from tests.builds import built_on
 from tests.integration.images.conftest import nothing
@@ -111,6 +112,37 @@ def test_what_was_built_is_removed_like_what_was_pulled(
     images.tidy()
     assert engine.find_image(built.id) is None
     assert engine.find_image(base_id) is None
+
+
+def test_what_a_failed_build_has_made_may_go_until_another_is_built_on_it(
+    machine: Machine, engine: Engine, fetched: Callable[..., str]
+) -> None:
+    images = machine(limit=0)
+    base = fetched(images)
+    base_id = engine.find_image(base).id
+    tag = f"{base.removesuffix(':1')}-built:1"
+    made: list[ImageInfo] = []
+
+    def note(step: ImageInfo) -> None:
+        made.append(step)
+        images.made(step, [base_id])
+
+    instructions = [f"ENV NEW={uuid.uuid4().hex}", "ENV B=1"]
+    with pytest.raises(BuildFailed):
+        engine.build(built_on(engine, base, *instructions, 'RUN ["/none"]'), tag, nothing, made=note)
+    assert len(made) == 2
+    built = engine.build(built_on(engine, base, *instructions, "ENV C=1"), tag, nothing, made=note)
+    assert [step.id for step in made[2:]] == [built.id]  # the rest came from the engine's cache
+    images.tidy()
+    assert all(engine.find_image(step.id) for step in made)
+    engine.remove_image(built.id)
+    assert not any(engine.find_image(step.id) for step in made)
+    with pytest.raises(BuildFailed):
+        engine.build(built_on(engine, base, *instructions, 'RUN ["/none"]'), tag, nothing, made=note)
+    images.tidy()
+    assert not any(engine.find_image(step.id) for step in made)
+    images.tidy()
+    assert engine.find_image(base) is None
 
 
 def test_images_removed_by_others_are_forgotten_and_can_come_again(
