@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from temporal_runs.store import Changes, StoreCorrupt, StoreUnavailable
+from temporal_runs.store.contents import Contents
 from temporal_runs.store.history import History, Record
 from temporal_runs.store.local import sync_filesystem
 from temporal_runs.store.trees import Node
@@ -575,6 +576,34 @@ def test_a_content_that_is_missing_or_damaged_is_named_unless_the_cache_has_it(e
         for name in executor.workspaces.names()
         if executor.workspaces._record(executor.folder / "workspaces" / name)
     ]
+
+
+def test_a_damaged_content_is_taken_from_what_the_cache_has_for_another_user(executor: Executor, first: str) -> None:
+    executor.make("r1", first)
+    objects = executor.store.objects
+    for key in (*objects.keys("b"), *objects.keys("p")):
+        data = objects.get(key) or b""
+        if key.startswith("b") or b"#!/bin/sh" in data:
+            objects.put(key, b"damaged")
+    with executor.at_work("r2", first, owner=(4321, 4322)) as folder:
+        assert contents(folder) == FILES | dict.fromkeys((b"bin", b"d", b"d/e"), ("folder",))
+        assert {path.lstat().st_uid for path in folder.rglob("*")} == {4321}
+    for path, _ in executor.cache.blobs.files():
+        path.write_bytes(b"damaged, too")
+    with pytest.raises(StoreCorrupt, match="does not match its hash"):
+        executor.make("r3", first, owner=(5432, 5433))
+
+
+def test_a_big_content_is_not_fetched_again_for_another_user(
+    executor: Executor, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor.make("r1", first)
+    fetched: list[int] = []
+    fetch = Contents.fetch
+    monkeypatch.setattr(Contents, "fetch", lambda self, piece: fetched.append(piece.size) or fetch(self, piece))
+    with executor.at_work("r2", first, owner=(4321, 4322)) as folder:
+        assert (folder / "big").read_bytes() == BIG
+    assert sum(fetched) < 2**20
 
 
 def test_a_store_that_is_gone_is_told_unless_the_cache_has_all(executor: Executor, first: str) -> None:
