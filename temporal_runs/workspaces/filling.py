@@ -52,13 +52,13 @@ class Filling:
 
     def __post_init__(self) -> None:
         packs = Packs(self.objects)
-        self._trees = Trees(packs)
+        self.trees = Trees(packs)
         self._contents = Contents(self.objects, packs)
         self._gives_away = self.owner != (os.getuid(), os.getgid())
 
     def whole(self, folder: int, root: Node) -> None:
         """Fills an open empty folder with a tree."""
-        self._fill(folder, self._trees.load(root), 0)
+        self._fill(folder, self.trees.load(root), 0)
         self._finish(folder, 0o755, None)
 
     def difference(self, folder: int, old: Node, new: Node) -> None:
@@ -67,7 +67,7 @@ class Filling:
         self._finish(folder, 0o755, None)
 
     def _differ(self, folder: int, old: Node, new: Node, depth: int) -> None:
-        before, after = self._trees.load(old), self._trees.load(new)
+        before, after = self.trees.load(old), self.trees.load(new)
         for name in before.keys() - after.keys():
             os.mknod(name, stat.S_IFCHR, WHITEOUT, dir_fd=folder)
         added: Tree = {}
@@ -93,7 +93,7 @@ class Filling:
                     self._link(folder, name, node)
                 case "d":
                     with self._folder(folder, name, node) as child:
-                        self._fill(child, self._trees.load(node), depth + 1)
+                        self._fill(child, self.trees.load(node), depth + 1)
         self._fetch(folder, lacking)
         self._tell(tree.values())
 
