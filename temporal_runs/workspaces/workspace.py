@@ -29,6 +29,7 @@ from temporal_runs.workspaces.disk import Disk, is_full
 from temporal_runs.workspaces.filling import Filling
 from temporal_runs.workspaces.imports import Import, make_point, remove_points
 from temporal_runs.workspaces.overlay import Overlay
+from temporal_runs.workspaces.rights import regain
 from temporal_runs.workspaces.trash import Trash
 
 Kind = Literal["overlay", "copy"]
@@ -124,6 +125,7 @@ class Workspaces:
             if record.disk:
                 Disk(place / IMAGE, place / DISK).mount()
             changed = place / (FILES if record.kind == "copy" else UPPER)
+            regain(changed)
             remove_points(changed, record.points)
             if record.kind == "copy":
                 return taking.folder(changed, place / INDEX)
