@@ -87,6 +87,13 @@ class Update:
             if was is not None and was.same(will):
                 continue
             where = path + name
+            if was and will and was.kind == will.kind == "d" and found_at(here, name) is None:
+                # Deleted here: it comes back only for what is new in it.
+                folders, writes = len(plan.folders), len(plan.writes)
+                self._plan(plan, None, where + b"/", was, will)
+                if len(plan.folders) > folders or len(plan.writes) > writes:
+                    plan.folders.insert(folders, (where, will))
+                continue
             is_done = holds(here, name, will)
             if not is_done and not holds(here, name, was):
                 plan.changed.append(where)
