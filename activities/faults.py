@@ -23,7 +23,7 @@ from temporal_runs.fields import InvalidSpec
 from temporal_runs.registries import PasswordUnreadable
 from temporal_runs.store import StoreCorrupt, StoreError, StoreUnavailable, UnknownPath, UnknownProject, UnknownRevision
 from temporal_runs.workflows.causes import CAUSES
-from temporal_runs.workspaces import NotWhole
+from temporal_runs.workspaces import InTheWay, NotWhole
 
 log = structlog.get_logger()
 
@@ -57,6 +57,8 @@ def _translated(error: Exception, host: str) -> Exception:
     match error:
         case UnknownProject() | UnknownRevision() | UnknownPath():
             return fault("invalid_spec", str(error))
+        case InTheWay():
+            return fault("invalid_spec", str(error), field="inputs")
         case UnknownEnvironment():
             return fault("invalid_spec", f"environment: {error}", field="environment")
         case InvalidSpec():

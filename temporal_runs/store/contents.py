@@ -40,14 +40,10 @@ def parts_of(size: int) -> Iterator[tuple[int, int]]:
         yield start, min(PART, size - start)
 
 
-def content_name(name: bytes, folder: int) -> bytes:
-    """What a commit calls the content that a file in an open folder has now. Links are not followed."""
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        size = os.fstat(descriptor).st_size
-        return digest(read_part(descriptor, 0, size) if size <= PART else part_names(descriptor, size))
-    finally:
-        os.close(descriptor)
+def content_of(descriptor: int) -> bytes:
+    """What a commit calls the content of an open file."""
+    size = os.fstat(descriptor).st_size
+    return digest(read_part(descriptor, 0, size) if size <= PART else part_names(descriptor, size))
 
 
 def part_names(descriptor: int, size: int) -> bytes:

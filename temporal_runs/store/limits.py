@@ -1,4 +1,4 @@
-"""What a project may hold at most: looked at before anything is read or sent."""
+"""What a project may hold at most: looked at before anything is sent, and not at all where nothing is."""
 
 import os
 from dataclasses import dataclass, field

@@ -6,11 +6,11 @@ has to be looked up, and what is read is verified by its own hash.
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from .errors import StoreCorrupt
-from .objects import Batch, Objects, damaged, digest, missing
+from .objects import Objects, damaged, digest, missing
 
 PACK = 8 * 1024 * 1024
 """Bytes at which a pack is full."""
@@ -43,14 +43,14 @@ def pack_key(pack: bytes) -> str:
 
 
 class Packer:
-    """Fills packs of a batch, one after the other."""
+    """Fills packs, one after the other; `write` takes the key and the bytes of each."""
 
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
+    def __init__(self, write: Callable[[str, bytes], None]) -> None:
+        self._write = write
         self._begin()
 
     def add(self, name: bytes, data: bytes) -> Place:
-        """Where the data, which has that name, will be once the batch has ended."""
+        """Where the data, which has that name, will be once its pack is written."""
         place = self._places.get(name)
         if place is None:
             if self._data and len(self._data) + len(data) > PACK:
@@ -60,9 +60,9 @@ class Packer:
         return place
 
     def close(self) -> None:
-        """Hands the pack that is being filled to the batch."""
+        """Writes the pack that is being filled."""
         if self._data:
-            self._batch.add(pack_key(self._pack), bytes(self._data))
+            self._write(pack_key(self._pack), bytes(self._data))
             self._begin()
 
     def _begin(self) -> None:

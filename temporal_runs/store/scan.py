@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
-from .descriptors import OPEN_FOLDER
+from .descriptors import OPEN_FOLDER, opened
 from .errors import InvalidFolder
 from .ignore import Ignore, Unseen
 from .index import RACY_NS, Frame, Index, Row, encoded, joined
@@ -117,6 +117,22 @@ class Scan:
             return self.intake.entry(descriptor, name, path + name, found, old)
         except FileNotFoundError:
             return None
+
+
+def noted(index: Index, trees: Trees, descriptor: int, root: Node, path: bytes = b"") -> None:
+    """Makes the index of an open folder that was just filled with a tree: a scan reads what changes from now on."""
+    tree = trees.load(root)
+    for name, node in sorted(tree.items()):
+        if node.kind == "d":
+            with opened(name, descriptor, OPEN_FOLDER) as child:
+                noted(index, trees, child, node, path + name + b"/")
+    with os.scandir(descriptor) as entries:
+        found = list(entries)
+    rows: list[Row] = [row_of(entry.stat(follow_symlinks=False)) for entry in found]
+    names = [entry.name for entry in found]
+    nodes = [tree.get(os.fsencode(name)) for name in names]
+    # Nobody else has written to it so far: whatever its time, no row is of a file that was about to change.
+    index.write(Frame.of(path, names, rows, nodes, root, [], settled=time.time_ns()))
 
 
 def still_there(entries: list[os.DirEntry[str]]) -> tuple[list[os.DirEntry[str]], list[os.stat_result]]:

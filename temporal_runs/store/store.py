@@ -247,10 +247,9 @@ class Store:
         parent = history.load(base) if base else None
         with open_folder(folder) as descriptor:
             ignore = Ignore.of(partial(file_in, descriptor))
-            if limits:
-                limits.check(descriptor, ignore)
+            check = partial(limits.check, descriptor, ignore) if limits else None
             with Index(index, ignore.basis(base)) as known:
-                with Upload(self._objects) as upload:
+                with Upload(self._objects, check) as upload:
                     taking = Taking(self._objects, upload, parent, progress)
                     root = taking.scanned(descriptor, ignore, known)
                 pushed = self._pushed(history, root, taking.skipped, parent, author, message)

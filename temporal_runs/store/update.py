@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .checkout import new_file, new_link, unfinished
-from .contents import Contents, FileTarget, content_name, written
-from .descriptors import OPEN_FOLDER
+from .contents import Contents, FileTarget, content_of, written
+from .descriptors import OPEN_FOLDER, opened
 from .errors import InvalidFolder, LocalChanges
 from .intake import Progress
 from .model import Updated, shown
@@ -87,6 +87,13 @@ class Update:
             if was is not None and was.same(will):
                 continue
             where = path + name
+            if was and will and was.kind == will.kind == "d" and found_at(here, name) is None:
+                # Deleted here: it comes back only for what is new in it.
+                folders, writes = len(plan.folders), len(plan.writes)
+                self._plan(plan, None, where + b"/", was, will)
+                if len(plan.folders) > folders or len(plan.writes) > writes:
+                    plan.folders.insert(folders, (where, will))
+                continue
             is_done = holds(here, name, will)
             if not is_done and not holds(here, name, was):
                 plan.changed.append(where)
@@ -217,7 +224,10 @@ def holds(folder: int | None, name: bytes, node: Node | None) -> bool:
         case "f" | "x":
             alike = stat.S_ISREG(found.st_mode) and found.st_size == node.size
             executable = bool(found.st_mode & 0o111)
-            return alike and executable == (node.kind == "x") and content_name(name, folder) == node.hash
+            if not alike or executable != (node.kind == "x"):
+                return False
+            with opened(name, folder) as file:
+                return content_of(file) == node.hash
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """New contents and trees on their way into a store: all are in place and durable when `with` ends."""
 
+import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -15,10 +17,13 @@ NOWHERE = Place(b"", 0)
 class Upload:
     """Contents and trees have packs of their own: who lists a version reads no contents."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, check: Callable[[], None] | None = None) -> None:
+        """`check` is called before the first object is added; what it raises ends the upload."""
         self._batch = objects.batch()
-        self._contents = Packer(self._batch)
-        self._trees = Packer(self._batch)
+        self._check = check
+        self._lock = threading.Lock()
+        self._contents = Packer(self._add)
+        self._trees = Packer(self._add)
 
     def content(self, name: bytes, data: bytes) -> Place:
         """Adds a content, or the part names of one, under its name."""
@@ -32,7 +37,14 @@ class Upload:
     def part(self, name: bytes, data: bytes) -> None:
         """Adds a part of a content. Thread-safe."""
         if name != ZERO_PART:
-            self._batch.add(blob_key(name), data)
+            self._add(blob_key(name), data)
+
+    def _add(self, key: str, data: bytes) -> None:
+        with self._lock:
+            if self._check is not None:
+                self._check()
+                self._check = None
+        self._batch.add(key, data)
 
     def folder(self, tree: Tree, mtime_ns: int, base: Node | None = None) -> Node:
         """The folder that holds `tree`: `base` if that holds the same, else a new one."""
@@ -51,7 +63,11 @@ class Upload:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self._contents.close()
-            self._trees.close()
+        try:
+            if error is None:
+                self._contents.close()
+                self._trees.close()
+        except BaseException as failed:
+            self._batch.__exit__(type(failed), failed, failed.__traceback__)
+            raise
         self._batch.__exit__(kind, error, trace)

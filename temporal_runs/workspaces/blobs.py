@@ -7,11 +7,12 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from temporal_runs.store.checkout import NEW_FILE, Owner
+from temporal_runs.store.contents import content_of
 from temporal_runs.store.descriptors import opened
 from temporal_runs.store.trees import Node
 
@@ -75,6 +76,18 @@ class Blobs:
         with opened(name, folder) as source:
             self._replace(source, key)
 
+    @contextmanager
+    def with_content(self, node: Node) -> Generator[int | None]:
+        """A file that has a node's content, verified, whosever and however old it is; None where there is none."""
+        name = node.hash.hex()
+        for entry in os.scandir(self.folder / name[:2]):
+            if entry.name.startswith(name[2:]):
+                with suppress(FileNotFoundError), opened(f"{name[:2]}/{entry.name}".encode(), self._descriptor) as file:
+                    if content_of(file) == node.hash:
+                        yield file
+                        return
+        yield None
+
     def files(self) -> Iterator[tuple[Path, os.stat_result]]:
         """All of them, in any order."""
         for shelf in self.folder.iterdir():
@@ -100,6 +113,7 @@ class Links:
     def __init__(self, blobs: Blobs) -> None:
         self.place = blobs.link
         self.keep = blobs.adopt
+        self.with_content = blobs.with_content
 
 
 class Copies:
@@ -108,6 +122,7 @@ class Copies:
     def __init__(self, blobs: Blobs) -> None:
         self.place = blobs.copy
         self.keep = blobs.adopt_copy
+        self.with_content = blobs.with_content
 
 
 def key_of(node: Node, owner: Owner) -> str:
@@ -117,19 +132,25 @@ def key_of(node: Node, owner: Owner) -> str:
 
 
 def copied(source: int, folder: int, name: bytes) -> None:
-    """A new file with content, holes, owner, mode and time of an open one. Shares its blocks where the disk can."""
+    """A new file with content, owner, mode and time of an open one."""
     found = os.fstat(source)
     target = os.open(name, NEW_FILE, 0o600, dir_fd=folder)
     try:
-        os.ftruncate(target, found.st_size)
-        for start, end in extents(source, found.st_size):
-            _copy(source, target, start, end)
+        copy_content(source, target)
         if (found.st_uid, found.st_gid) != (os.getuid(), os.getgid()):
             os.fchown(target, found.st_uid, found.st_gid)
         os.fchmod(target, found.st_mode & 0o777)
         os.utime(target, ns=(found.st_mtime_ns, found.st_mtime_ns))
     finally:
         os.close(target)
+
+
+def copy_content(source: int, target: int) -> None:
+    """Writes the content of an open file, holes left out, into an empty one. Shares its blocks where the disk can."""
+    size = os.fstat(source).st_size
+    os.ftruncate(target, size)
+    for start, end in extents(source, size):
+        _copy(source, target, start, end)
 
 
 def _copy(source: int, target: int, start: int, end: int) -> None:

@@ -5,20 +5,20 @@ Either a whole tree, or what differs between two, as a layer for an overlay.
 
 import os
 import stat
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from temporal_runs.store.checkout import NEW_FILE, Owner, finish
-from temporal_runs.store.contents import PART, Contents, FileTarget, written
+from temporal_runs.store.contents import PART, Contents, FileTarget, read_part, written
 from temporal_runs.store.descriptors import OPEN_FOLDER
 from temporal_runs.store.errors import StoreCorrupt
 from temporal_runs.store.intake import Progress
 from temporal_runs.store.objects import Objects
 from temporal_runs.store.packs import Packs
 from temporal_runs.store.trees import MAX_DEPTH, Node, Tree, Trees
-from temporal_runs.workspaces.blobs import key_of
+from temporal_runs.workspaces.blobs import copy_content, key_of
 
 WHITEOUT = os.makedev(0, 0)
 
@@ -32,6 +32,10 @@ class Placing(Protocol):
 
     def keep(self, key: str, folder: int, name: bytes) -> None:
         """Told of a file that was fetched, and is finished."""
+        ...
+
+    def with_content(self, node: Node) -> AbstractContextManager[int | None]:
+        """An open file of the cache with the same content, verified: another user's, or of another time."""
         ...
 
 
@@ -48,13 +52,13 @@ class Filling:
 
     def __post_init__(self) -> None:
         packs = Packs(self.objects)
-        self._trees = Trees(packs)
+        self.trees = Trees(packs)
         self._contents = Contents(self.objects, packs)
         self._gives_away = self.owner != (os.getuid(), os.getgid())
 
     def whole(self, folder: int, root: Node) -> None:
         """Fills an open empty folder with a tree."""
-        self._fill(folder, self._trees.load(root), 0)
+        self._fill(folder, self.trees.load(root), 0)
         self._finish(folder, 0o755, None)
 
     def difference(self, folder: int, old: Node, new: Node) -> None:
@@ -63,7 +67,7 @@ class Filling:
         self._finish(folder, 0o755, None)
 
     def _differ(self, folder: int, old: Node, new: Node, depth: int) -> None:
-        before, after = self._trees.load(old), self._trees.load(new)
+        before, after = self.trees.load(old), self.trees.load(new)
         for name in before.keys() - after.keys():
             os.mknod(name, stat.S_IFCHR, WHITEOUT, dir_fd=folder)
         added: Tree = {}
@@ -89,7 +93,7 @@ class Filling:
                     self._link(folder, name, node)
                 case "d":
                     with self._folder(folder, name, node) as child:
-                        self._fill(child, self._trees.load(node), depth + 1)
+                        self._fill(child, self.trees.load(node), depth + 1)
         self._fetch(folder, lacking)
         self._tell(tree.values())
 
@@ -109,14 +113,14 @@ class Filling:
         for name, node in lacking.items():
             if node.pack:
                 packed.setdefault(node.hash, []).append(name)
-        for content, data in self._contents.packed(lacking[names[0]] for names in packed.values()):
+        for content, data in self._packed([lacking[names[0]] for names in packed.values()]):
             for name in packed[content]:
                 with self._file(folder, name, lacking[name]) as file:
                     written(file, data, 0)
 
         def fetch(item: tuple[bytes, Node]) -> None:
             name, node = item
-            with self._file(folder, name, node) as file:
+            with self._file(folder, name, node) as file, self._healing(file, node):
                 os.ftruncate(file, node.size)
                 for piece in self._contents.pieces(node):
                     FileTarget(file).write(self._contents.fetch(piece), 0)
@@ -125,9 +129,43 @@ class Filling:
         self.objects.each(fetch, [(name, node) for name, node in alone.items() if node.size <= PART])
         for name, node in alone.items():
             if node.size > PART:
-                with self._file(folder, name, node) as file:
-                    os.ftruncate(file, node.size)
-                    self._contents.write(node, FileTarget(file), lambda _: None)
+                with self._file(folder, name, node) as file, self._healing(file, node):
+                    # Found before it is fetched: a big file is worth a look at what else the cache has.
+                    if not self._copied(file, node):
+                        os.ftruncate(file, node.size)
+                        self._contents.write(node, FileTarget(file), lambda _: None)
+
+    def _packed(self, nodes: list[Node]) -> Iterator[tuple[bytes, bytes]]:
+        """Name and bytes of contents in packs; one by one, and from the cache, where the store has them damaged."""
+        left = {node.hash: node for node in nodes}
+        try:
+            for name, data in self._contents.packed(nodes):
+                del left[name]
+                yield name, data
+        except StoreCorrupt:
+            for node in left.values():
+                try:
+                    yield from self._contents.packed([node])
+                except StoreCorrupt:
+                    with self.placing.with_content(node) as source:
+                        if source is None:
+                            raise
+                        yield node.hash, read_part(source, 0, node.size)
+
+    @contextmanager
+    def _healing(self, file: int, node: Node) -> Generator[None]:
+        """Fills a file from the cache where the store has its content damaged."""
+        try:
+            yield
+        except StoreCorrupt:
+            if not self._copied(file, node):
+                raise
+
+    def _copied(self, file: int, node: Node) -> bool:
+        with self.placing.with_content(node) as source:
+            if source is not None:
+                copy_content(source, file)
+            return source is not None
 
     @contextmanager
     def _file(self, folder: int, name: bytes, node: Node) -> Generator[int]:

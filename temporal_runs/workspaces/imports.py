@@ -5,10 +5,14 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from temporal_runs.store import InvalidFolder
+from temporal_runs.store import StoreError
 from temporal_runs.store.descriptors import OPEN_FOLDER, opened
 
 FOLDER = "imports"
+
+
+class InTheWay(StoreError):
+    """A project has something else where another's folder is to be mounted."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Import:
 def make_point(folder: Path, at: str, owner: tuple[int, int]) -> list[str]:
     """Makes a folder to mount something on, and those above it; gives the paths of those that were not there.
 
-    No link is followed: whose files these are is not to be trusted. Raises InvalidFolder where the project has
+    No link is followed: whose files these are is not to be trusted. Raises InTheWay where the project has
     something else there.
     """
     made: list[str] = []
@@ -44,7 +48,7 @@ def make_point(folder: Path, at: str, owner: tuple[int, int]) -> list[str]:
             try:
                 descriptor = above.enter_context(opened(name.encode(), descriptor, OPEN_FOLDER))
             except OSError:
-                raise InvalidFolder(f"{path} is not a folder, and {at} is to be mounted: rename it") from None
+                raise InTheWay(f"inputs: {at} is to be mounted, and {path} is not a folder: rename it") from None
     return made
 
 

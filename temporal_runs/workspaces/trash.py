@@ -5,6 +5,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from temporal_runs.workspaces.rights import regain
+
 
 class Trash:
     """A folder beside what is put into it: on the same file system."""
@@ -21,4 +23,5 @@ class Trash:
     def empty(self) -> None:
         """Deletes what has been put in."""
         for path in self._folder.iterdir():
+            regain(path)
             shutil.rmtree(path, ignore_errors=True)

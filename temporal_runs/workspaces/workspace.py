@@ -16,8 +16,11 @@ import msgspec
 from temporal_runs.store import Store
 from temporal_runs.store.descriptors import opened
 from temporal_runs.store.history import History
+from temporal_runs.store.ignore import Ignore, file_in
+from temporal_runs.store.index import Index
 from temporal_runs.store.intake import Progress
 from temporal_runs.store.local import sync
+from temporal_runs.store.scan import noted
 from temporal_runs.store.taking import Taking
 from temporal_runs.store.trees import Node
 from temporal_runs.workspaces.blobs import Copies, Owner, key_of
@@ -26,11 +29,12 @@ from temporal_runs.workspaces.disk import Disk, is_full
 from temporal_runs.workspaces.filling import Filling
 from temporal_runs.workspaces.imports import Import, make_point, remove_points
 from temporal_runs.workspaces.overlay import Overlay
+from temporal_runs.workspaces.rights import regain
 from temporal_runs.workspaces.trash import Trash
 
 Kind = Literal["overlay", "copy"]
 
-RECORD, TRASH = "record.json", ".trash"
+RECORD, INDEX, TRASH = "record.json", "index", ".trash"
 IMAGE, DISK, FILES, UPPER, WORK = "disk.img", "disk", "disk/files", "disk/upper", "disk/work"
 
 
@@ -121,9 +125,10 @@ class Workspaces:
             if record.disk:
                 Disk(place / IMAGE, place / DISK).mount()
             changed = place / (FILES if record.kind == "copy" else UPPER)
+            regain(changed)
             remove_points(changed, record.points)
             if record.kind == "copy":
-                return taking.folder(changed, None)
+                return taking.folder(changed, place / INDEX)
             return taking.upper(changed, partial(self._adopt, record.owner))
 
         return take
@@ -183,16 +188,20 @@ class Workspaces:
                 layers = held.enter_context(self._cache.shown(project, commit, owner, progress)).stack
             else:
                 (place / FILES).mkdir(parents=True)
-                self._copy(place / FILES, project, commit, owner, progress)
+                self._copy(place, project, commit, owner, progress)
             files = place / (UPPER if self._kind == "overlay" else FILES)
             points = [path for at in shown for path in make_point(files, at, owner)]
             mounted = {at: (layer.number, path) for at, (layer, path) in shown.items()}
             return self._recorded(place, _Record(self._kind, owner, layers, disk, mounted, points, BOOT.read_text()))
 
-    def _copy(self, folder: Path, project: str, commit: str, owner: Owner, progress: Progress) -> None:
+    def _copy(self, place: Path, project: str, commit: str, owner: Owner, progress: Progress) -> None:
+        """Copies a commit's files, and notes what they are: so only those that are changed need to be read again."""
         root = History(self._store.objects, project).load(commit).root
-        with opened(folder) as descriptor:
-            Filling(self._store.objects, Copies(self._cache.blobs), owner, progress).whole(descriptor, root)
+        filling = Filling(self._store.objects, Copies(self._cache.blobs), owner, progress)
+        with opened(place / FILES) as folder, Index(place / INDEX, "") as index:
+            filling.whole(folder, root)
+            noted(index, filling.trees, folder, root)
+            index.save(Ignore.of(partial(file_in, folder)).basis(commit))
 
     def _adopt(self, owner: Owner, folder: int, name: bytes, node: Node) -> None:
         """Makes a file that the command has changed one of the cache: the next workspace links to it."""

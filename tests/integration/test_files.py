@@ -176,6 +176,15 @@ async def test_where_no_overlay_can_be_mounted_files_are_copied(
             console = await system.console(handle)
             assert console.startswith(b"23\nd\n")
             assert b" /mnt ramfs " in console.replace(b" on /mnt type ramfs", b" /mnt ramfs")
+            data = system.project({"a": "1\n"})
+            taken = system.project({"imports": "a file\n"})
+            given = {"tier": "alone", "inputs": [{"project": data}]}
+            handle = await system.start(f"cat imports/{data}/a", project=project, **given)
+            assert (await handle.result()).results.added == 0
+            assert await system.console(handle) == b"1\n"
+            cause = (await failed(await system.start("true", project=taken, **given))).cause
+            assert (cause.code, cause.stage) == ("invalid_spec", State.PREPARING)
+            assert f"inputs: imports/{data} is to be mounted, and imports is not a folder" in cause.message
     finally:
         await done("umount", "-l", str(executors))
 

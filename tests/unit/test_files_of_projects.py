@@ -1,6 +1,7 @@
 """Files of projects as programs and the command line have them: pulls lose nothing, limits hold, Runs are named."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from temporal_runs.project import ProjectSettings
 from temporal_runs.settings import Settings
 from temporal_runs.store import (
     InvalidFolder,
+    Limits,
     LocalChanges,
     OverLimit,
     StoreError,
@@ -127,6 +129,21 @@ def test_many_changed_files_are_counted(team: Team):
         (team.here / f"f{n}").write_text("mine")
     with pytest.raises(LocalChanges, match=r"f0, f1, f2, f3, f4 and 3 more"):
         team.pull()
+
+
+def test_a_folder_deleted_here_comes_back_for_what_is_new_in_it(team: Team):
+    for folder in ("d", "e"):
+        (team.there / folder).mkdir()
+        (team.there / folder / "old").write_text("1")
+    team.push(kept="1")
+    team.pull()
+    for folder in ("d", "e"):
+        shutil.rmtree(team.here / folder)
+        (team.there / folder / "old").unlink()
+    (team.there / "d" / "new").write_text("2")
+    team.push()
+    team.pull()
+    assert {str(path.relative_to(team.here)) for path in team.here.rglob("*")} == {"d", "d/new", "kept"}
 
 
 def test_links_executables_big_files_and_empty_folders_come_as_they_are(team: Team):
@@ -342,6 +359,18 @@ def test_a_push_beyond_a_limit_is_refused_before_anything_is_stored(team: Team):
     team.files.settle("p", ProjectSettings())
     (team.there / ".runignore").unlink()
     team.push()
+
+
+def test_limits_cost_no_look_at_a_folder_in_which_nothing_changed(team: Team, monkeypatch: pytest.MonkeyPatch):
+    looks: list[int] = []
+    check = Limits.check
+    monkeypatch.setattr(Limits, "check", lambda *arguments: looks.append(1) or check(*arguments))
+    team.files.settle("p", ProjectSettings(max_files=2))
+    team.push(a="1", b="22")
+    team.push()
+    assert len(looks) == 1
+    team.push(a="2")
+    assert len(looks) == 2
 
 
 def test_settings_that_make_no_sense_are_refused():

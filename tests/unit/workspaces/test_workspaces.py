@@ -11,13 +11,16 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from temporal_runs.store import Changes, StoreCorrupt, StoreUnavailable
+from temporal_runs.store.contents import Contents
 from temporal_runs.store.history import History, Record
+from temporal_runs.store.intake import Intake
 from temporal_runs.store.local import sync_filesystem
 from temporal_runs.store.trees import Node
 from temporal_runs.workspaces import Import, NotWhole
@@ -441,22 +444,6 @@ class TestCache:
         assert most < 5 * 2**19 + 200 * count
         assert len(list(executor.cache.blobs.files())) <= 1
 
-
-def test_what_was_copied_last_is_kept_longest(tmp_path: Path, executor: Executor) -> None:
-    if executor.kind == "overlay":
-        pytest.skip("overlays are of links")
-    commits = [
-        executor.push(build(tmp_path / f"{n}", {b"f": ("file", os.urandom(50_000), False)}, mtime_ns=n + 1))
-        for n in range(3)
-    ]
-    for number, used in enumerate((0, 1, 2, 0)):
-        executor.make(f"r{number}", commits[used])
-        # Within one tick of the clock nobody could tell which was first.
-        time.sleep(0.02)
-    executor.cache._limit = 120_000
-    executor.workspaces.tidy()
-    assert sorted(found.st_mtime_ns for _, found in executor.cache.blobs.files()) == [1, 3]
-
     def test_a_file_that_has_all_the_names_it_may_have_is_copied(
         self, executor: Executor, first: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -559,6 +546,47 @@ def test_what_was_copied_last_is_kept_longest(tmp_path: Path, executor: Executor
         assert (self.layers(executor), sorted(executor.workspaces.names())) == (1, names)
 
 
+class TestCopies:
+    """Workspaces that are copies of what is cached."""
+
+    @pytest.fixture
+    def kind(self) -> str:
+        return "copy"
+
+    def test_what_was_copied_last_is_kept_longest(self, executor: Executor, tmp_path: Path) -> None:
+        commits = [
+            executor.push(build(tmp_path / f"{n}", {b"f": ("file", os.urandom(50_000), False)}, mtime_ns=n + 1))
+            for n in range(3)
+        ]
+        for number, used in enumerate((0, 1, 2, 0)):
+            executor.make(f"r{number}", commits[used])
+            # Within one tick of the clock nobody could tell which was first.
+            time.sleep(0.02)
+        executor.cache._limit = 120_000
+        executor.workspaces.tidy()
+        assert sorted(found.st_mtime_ns for _, found in executor.cache.blobs.files()) == [1, 3]
+
+    def test_only_what_a_command_changed_is_read(
+        self, executor: Executor, first: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read: list[bytes] = []
+        file = Intake._file
+
+        def noted(intake: Intake, folder: int, name: bytes, *rest: Any) -> Node:
+            read.append(name)
+            return file(intake, folder, name, *rest)
+
+        monkeypatch.setattr(Intake, "_file", noted)
+        read.clear()
+        with executor.at_work("r1", first, imports=[Import(PROJECT, first, "d")]) as folder:
+            was = (folder / "medium").stat()
+            (folder / "medium").write_bytes(b"M" * was.st_size)
+            os.utime(folder / "medium", ns=(was.st_atime_ns, was.st_mtime_ns))
+            (folder / "d/new").write_text("1")
+        assert executor.land("r1", first).changes == Changes(added=1, changed=1, deleted=0, bytes=was.st_size + 1)
+        assert sorted(read) == [b"medium", b"new"]
+
+
 def test_a_content_that_is_missing_or_damaged_is_named_unless_the_cache_has_it(executor: Executor, first: str) -> None:
     executor.run("r1", first, lambda folder: None)
     objects = executor.store.objects
@@ -575,6 +603,34 @@ def test_a_content_that_is_missing_or_damaged_is_named_unless_the_cache_has_it(e
         for name in executor.workspaces.names()
         if executor.workspaces._record(executor.folder / "workspaces" / name)
     ]
+
+
+def test_a_damaged_content_is_taken_from_what_the_cache_has_for_another_user(executor: Executor, first: str) -> None:
+    executor.make("r1", first)
+    objects = executor.store.objects
+    for key in (*objects.keys("b"), *objects.keys("p")):
+        data = objects.get(key) or b""
+        if key.startswith("b") or b"#!/bin/sh" in data:
+            objects.put(key, b"damaged")
+    with executor.at_work("r2", first, owner=(4321, 4322)) as folder:
+        assert contents(folder) == FILES | dict.fromkeys((b"bin", b"d", b"d/e"), ("folder",))
+        assert {path.lstat().st_uid for path in folder.rglob("*")} == {4321}
+    for path, _ in executor.cache.blobs.files():
+        path.write_bytes(b"damaged, too")
+    with pytest.raises(StoreCorrupt, match="does not match its hash"):
+        executor.make("r3", first, owner=(5432, 5433))
+
+
+def test_a_big_content_is_not_fetched_again_for_another_user(
+    executor: Executor, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor.make("r1", first)
+    fetched: list[int] = []
+    fetch = Contents.fetch
+    monkeypatch.setattr(Contents, "fetch", lambda self, piece: fetched.append(piece.size) or fetch(self, piece))
+    with executor.at_work("r2", first, owner=(4321, 4322)) as folder:
+        assert (folder / "big").read_bytes() == BIG
+    assert sum(fetched) < 2**20
 
 
 def test_a_store_that_is_gone_is_told_unless_the_cache_has_all(executor: Executor, first: str) -> None:
