@@ -171,8 +171,9 @@ class Bench:
 
     async def measure(self, number: int, through: int) -> dict[str, float]:
         """Queues so many Runs behind places that are taken, lets some through; what that took, by name."""
+        already = len(self._notes("given"))
         held = [await self._start(HELD) for _ in range(PLACES)]
-        while len(self._notes("given")) < PLACES:  # noqa: ASYNC110 - another process
+        while len(self._notes("given")) < already + PLACES:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.1)
         before = self._memory()
         begun = time.perf_counter()
@@ -190,9 +191,10 @@ class Bench:
         full = self._memory()
         waiting_events, waiting_bytes = await self._history(queued[-1])
         (self._settings.home / "go").touch()
-        while len(self._notes("given")) < PLACES + through:  # noqa: ASYNC110 - another process
+        taken = already + PLACES
+        while len(self._notes("given")) < taken + through:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.5)
-        freed, given = self._notes("freed"), self._notes("given")[PLACES:]
+        freed, given = self._notes("freed")[already:], self._notes("given")[taken:]
         waits = [1000 * (after - before) for before, after in zip(freed, given[:through], strict=False)]
         first = await held[0].result()
         events, size = await self._history(self._runs.get(first.run_id))
@@ -268,7 +270,8 @@ async def measured(number: int, through: int) -> dict[str, float]:
                 "executor": processes.enter_context(process(*ours[1:], environment=environment, program=ours[0])),
             }
             bench = Bench(await connect(settings), settings, pids)
-            return await bench.measure(number, through) | await bench.lengths()
+            lengths = await bench.lengths()
+            return await bench.measure(number, through) | lengths
 
 
 async def main() -> None:

@@ -38,7 +38,7 @@ log = structlog.get_logger()
 HEARTBEAT_THROTTLE = timedelta(seconds=0.5)
 THREADS_A_RUN = 4
 """its wait, its console, a heartbeat's sample, a call"""
-FORGET_SECONDS = 0.5
+FORGET_SECONDS = 1
 
 
 async def run_executor(

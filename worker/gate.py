@@ -1,7 +1,9 @@
 """The gate of a tier: an executor asks its tier's queue for a Run only while it has room for one.
 
 A Run that nobody can hold yet so stays in Temporal's queue, where another executor can take it. The gate counts what
-it has asked for; tiers that share their room may both have asked, and then the ledger declines the later one.
+it has asked for; tiers that share their room may both have asked, and then the ledger declines the later one. To count
+what other tiers have asked for would leave room empty for as long as nothing of theirs comes. For the same reason no
+room is kept for a large Run while small ones come: who wants that serves its tier by places.
 """
 
 import asyncio

@@ -20,11 +20,11 @@ def status(state: State = State.QUEUED, **more: Any) -> RunStatus:
     [
         (status(), "waits"),
         (status(reason=None), "Queued"),
-        (
-            status(queue=Queue(position=3, executors=1, held=2)),
-            "waits: place 3; 1 executor serves it, 2 of 2 places taken",
-        ),
         (status(queue=Queue(position=3)), "waits: place 3"),
+        (
+            status(queue=Queue(position=3, executors=2, held=7, left=1)),
+            "waits: place 3; 2 executors serve it, 7 of 8 places taken",
+        ),
         (status(queue=Queue(position=1, executors=0), spec={"tier": "big"}), "no executor serves tier big: place 1"),
         (status(State.PREPARING, progress={"files": 1, "bytes": 2048}), "waits: 1 file, 2.0 KiB"),
         (status(State.PULLING, progress={"text": "1 of 2 layers", "total": 2}), "waits: 1 of 2 layers"),
