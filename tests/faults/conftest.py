@@ -4,11 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import docker
+import pytest
 import pytest_asyncio
 
 from temporal_runs.client import RunHandle, Runs
@@ -17,9 +20,14 @@ from temporal_runs.settings import Settings
 from temporal_runs.store import Store
 from temporal_runs.worker.embedded import EmbeddedServer
 from tests.conftest import System, eventually
+from tests.disks import disk
+from tests.engines import EngineOfItsOwn
 
 COMMAND = Path(sys.executable).parent / "temporal-runs"
 SECOND = "second"
+
+SMALL_DISK = 96 * 2**20
+"""Bytes: room for an image of 32 MiB twice, since it comes in one piece and is then unpacked, but not three times."""
 
 
 class Process:
@@ -98,20 +106,18 @@ class Fleet(System):
         raise AssertionError("the console ended before the command had begun")
 
 
-@pytest_asyncio.fixture
-async def fleet(image: str, make_settings: Callable[..., Settings]) -> AsyncIterator[Fleet]:
-    """Starts the processes; afterwards asserts that the executor leaves nothing behind."""
-    settings = make_settings(lease=6)
+@asynccontextmanager
+async def fleet_of(settings: Settings, image: str) -> AsyncIterator[Fleet]:
+    """Starts a server, a dispatcher and the first executor; ends all that runs."""
     async with EmbeddedServer(settings) as server:
         client = await connect(settings)
         fleet = Fleet(
             client, settings, Runs(client, settings), Store.open(settings.store_url), image, settings.home.name
         )
+        given = ("home", "tiers", "lease", "registry", "registries")
         environment = {
             "TEMPORAL_ADDRESS": server.address,
-            "TEMPORAL_RUNS_HOME": str(settings.home),
-            "TEMPORAL_RUNS_TIERS": str(settings.tiers),
-            "TEMPORAL_RUNS_LEASE": f"{settings.lease:g}",
+            **{f"TEMPORAL_RUNS_{name.upper()}": str(value) for name in given if (value := getattr(settings, name))},
         }
         log = settings.home / "processes.log"
         fleet.dispatcher = Process("dispatcher", environment=environment, log=log)
@@ -123,7 +129,31 @@ async def fleet(image: str, make_settings: Callable[..., Settings]) -> AsyncIter
         fleet.executor.start()
         try:
             yield fleet
-            await eventually(fleet.left_nothing)
         finally:
             for process in (fleet.executor, fleet.second_executor, fleet.dispatcher):
                 process.end()
+
+
+@pytest_asyncio.fixture
+async def fleet(image: str, make_settings: Callable[..., Settings]) -> AsyncIterator[Fleet]:
+    """A new one; afterwards asserts that the executors leave nothing behind."""
+    async with fleet_of(make_settings(lease=6), image) as fleet:
+        yield fleet
+        await eventually(fleet.left_nothing)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    # An engine's sockets need a short path.
+    with tempfile.TemporaryDirectory() as place, disk(Path(place), SMALL_DISK, "mkfs.ext4", "-q") as folder:
+        yield folder
+
+
+@pytest_asyncio.fixture
+async def engine_on_small_disk(small_disk: Path) -> AsyncIterator[EngineOfItsOwn]:
+    engine = EngineOfItsOwn(small_disk)
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        engine.remove()

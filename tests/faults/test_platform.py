@@ -5,64 +5,19 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 
 import docker
-import docker.errors
 import pytest
 import pytest_asyncio
 
 from temporal_runs.client import RunError, RunFailed, RunHandle
 from temporal_runs.status import RunResult, State
 from tests.conftest import eventually
+from tests.engines import EngineOfItsOwn
 from tests.faults.conftest import SECOND, Fleet
 
 pytestmark = pytest.mark.timeout(300)
-
-
-class EngineOfItsOwn:
-    """A second Docker engine, which can be killed without harm to the machine's."""
-
-    def __init__(self, folder: Path) -> None:
-        self.address = f"unix://{folder}/docker.sock"
-        self._data = folder / "data"
-        self._pid_files = folder / "pid", folder / "exec" / "containerd" / "containerd.pid"
-        self._log = folder / "log"
-        self._command = [
-            # In a network of its own: an engine without a bridge deletes docker0, which is the machine's.
-            *("unshare", "--net", "dockerd", "--data-root", f"{self._data}", "--exec-root", f"{folder}/exec"),
-            *("--pidfile", f"{folder}/pid", "-H", self.address, "--bridge=none", "--iptables=false"),
-        ]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    async def start(self) -> docker.DockerClient:
-        self._launch()
-        return await eventually(self._client)
-
-    def _launch(self) -> None:
-        for file in self._pid_files:
-            # Left by a kill, and taken for those of processes that live.
-            file.unlink(missing_ok=True)
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-
-    def end(self, sign: signal.Signals) -> None:
-        assert self._process
-        self._process.send_signal(sign)
-        self._process.wait(60)
-
-    def unmount(self) -> None:
-        """Each start mounts the engine's folder on itself, and a kill leaves that."""
-        while subprocess.run(["umount", self._data], stderr=subprocess.DEVNULL).returncode == 0:
-            pass
-
-    def _client(self) -> docker.DockerClient | None:
-        with suppress(docker.errors.DockerException):
-            client = docker.DockerClient(self.address, timeout=60)
-            client.ping()
-            return client
-        return None
 
 
 @pytest_asyncio.fixture
@@ -79,8 +34,7 @@ async def engine(fleet: Fleet, tmp_path: Path) -> AsyncIterator[EngineOfItsOwn]:
         yield engine
         await eventually(fleet.left_nothing)
     finally:
-        engine.end(signal.SIGTERM)
-        engine.unmount()
+        engine.remove()
 
 
 async def error_of(handle: RunHandle) -> RunResult:
