@@ -27,6 +27,7 @@ from temporal_runs.client import RunHandle, Runs
 from temporal_runs.settings import Settings
 from temporal_runs.store import Store
 from tests.registries import Registry, Sick, forget_image, push_new_image
+from tests.witness import SWITCHES, witness
 
 Value = TypeVar("Value")
 
@@ -66,7 +67,15 @@ memory = "32MiB"
 [huge]
 cores = 1000
 memory = "64GiB"
+""" + "".join(
+    f"""
+[{name}]
+cores = 0.25
+memory = "32MiB"
+mounts = {{{{{SWITCHES} = "{{home}}/{SWITCHES}"}}}}
 """
+    for name in ("one", "two", "three")
+)
 
 SERVER_FLAGS = (
     "history.transferProcessorMaxPollRPS=2000",
@@ -166,6 +175,17 @@ class System:
             break
         return handle
 
+    async def witness(self, ending: str, **more: Any) -> RunHandle:
+        """A Run whose command tells on itself, see `tests.witness`; it executes, until its switch is turned."""
+        handle = await self.start(witness(ending), **{"tier": "one", "mounts": [SWITCHES], **more})
+        async for _ in handle.logs(follow=True):
+            return handle
+        raise AssertionError("the console ended before the command had begun")
+
+    def turn_switch(self, handle: RunHandle) -> None:
+        """Lets the command of a witness end, wherever it is."""
+        (self.settings.home / SWITCHES / handle.id).touch()
+
     async def console(self, handle: RunHandle) -> bytes:
         return b"".join([chunk async for chunk in handle.logs()])
 
@@ -228,6 +248,7 @@ def make_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Sett
         tiers.write_text(TIERS.format(home=home))
         (home / "genomes").mkdir()
         (home / "genomes/human").write_text("ACGT\n")
+        (home / SWITCHES).mkdir()
         return Settings(home=home, tiers=tiers, **more)
 
     return make
