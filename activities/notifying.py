@@ -10,11 +10,13 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import Any, cast
 
+import structlog
 from pydantic import TypeAdapter, ValidationError
 from temporalio import activity
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
+from temporal_runs import metrics
 from temporal_runs.delivery import Delivery, NotDelivered
 from temporal_runs.fields import ID_PATTERN
 from temporal_runs.notices import Notice
@@ -22,6 +24,8 @@ from temporal_runs.project import ProjectSettings
 from temporal_runs.status import RunResult
 from temporal_runs.steps import Notification
 from temporal_runs.store import Store
+
+log = structlog.get_logger()
 
 
 class Notifying:
@@ -42,7 +46,10 @@ class Notifying:
         try:
             await asyncio.to_thread(self._deliver, notification, activity.info().namespace)
         except NotDelivered as error:
+            _count(notification, told="no")
+            log.warning("not told", to=notification.notice.to, error=str(error))
             raise ApplicationError(str(error), type="not_delivered", non_retryable=error.final) from None
+        _count(notification, told="yes")
 
     def _deliver(self, notification: Notification, namespace: str) -> None:
         notice, result, delivery = notification.notice, notification.result, self._delivery
@@ -127,6 +134,11 @@ def seconds_in(result: RunResult) -> dict[str, float]:
     for change, following in pairwise(result.history):
         spent[change.state.value] = spent.get(change.state.value, 0.0) + (following.at - change.at).total_seconds()
     return spent
+
+
+def _count(notification: Notification, told: str) -> None:
+    by = "webhook" if notification.notice.url else "e-mail"
+    metrics.NOTIFICATIONS.add(activity.metric_meter(), 1, by=by, told=told)
 
 
 def _in_spec(spec: dict[str, Any]) -> list[Notice]:

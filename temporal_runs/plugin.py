@@ -17,6 +17,7 @@ from temporal_runs.store import Store
 SIDE_EFFECT_FREE = (
     "temporal_runs.environment",
     "temporal_runs.fields",
+    "temporal_runs.metrics",
     "temporal_runs.notices",
     "temporal_runs.spec",
     "temporal_runs.status",

@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     """TOML file of registries: `[team] host = "h:5000", username = "ci", password_file = "/etc/p", owners = ["ada"]`"""
     notifications: Path | None = None
     """TOML file: `web_ui = "https://..."`, `[webhooks] hosts, secret_file`, `[smtp] host, sender, tls, ...`"""
+    metrics: Annotated[str, Field(pattern=r"^([0-9.]+|\[[0-9a-f:]+\]):[0-9]{1,5}$")] | None = None
+    """address:port at which a worker's metrics can be read; none by default"""
 
     @classmethod
     def load(cls) -> "Settings":

@@ -12,6 +12,7 @@ from temporal_runs.delivery import Delivery
 from temporal_runs.plugin import RunsPlugin
 from temporal_runs.settings import Settings
 from temporal_runs.store import Store
+from temporal_runs.worker.logs import Named
 
 log = structlog.get_logger()
 
@@ -26,6 +27,7 @@ async def run_dispatcher(client: Client, settings: Settings) -> None:
         # Our one workflow is held to determinism in the sandbox by its tests; in here it would take half this process's
         # time.
         workflow_runner=UnsandboxedWorkflowRunner(),
+        interceptors=[Named()],
         identity="dispatcher",
     )
     log.info("dispatcher works", task_queue=settings.task_queue)
