@@ -6,6 +6,7 @@ again makes one commit and gives the same answer.
 
 from temporalio import activity
 
+from temporal_runs import metrics
 from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.capture import Capture
 from temporal_runs.activities.leases import Holding, Leases
@@ -49,7 +50,9 @@ class Finishing:
                 holding = self._leases.update(holding.token, commit_results=False)
             spec = completion.assignment.inputs.spec
             ref = "main" if spec.results == "merge" else f"runs/{holding.request.attempt.run_id}"
-            return await attendance.in_thread(self.complete, holding, ref, attendance)
+            finished = await attendance.in_thread(self.complete, holding, ref, attendance)
+            metrics.RETURNED.add(activity.metric_meter(), finished.results.bytes)
+            return finished
 
     @activity.defn(name="release")
     async def release(self, assignment: Assignment) -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 from temporalio import activity
 
+from temporal_runs import metrics
 from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.images import Provision
 from temporal_runs.activities.users import user_of
@@ -42,7 +43,9 @@ class Preparing:
                 files.cancel()
                 image.cancel()
                 await asyncio.wait({files, image})
-            return Prepared(workspace=files.result(), image=image.result())
+            prepared = Prepared(workspace=files.result(), image=image.result())
+            _count(prepared)
+            return prepared
 
     def _workspace(self, assignment: Assignment, attendance: Attendance) -> Workspace:
         inputs = assignment.inputs
@@ -67,3 +70,10 @@ class Preparing:
             self._engine.create_overlay(volume, made.overlay.options, self._labels)
         imports = {at: str(folder) for at, folder in made.imports.items()}
         return Workspace(folder=str(made.folder), files=done[0], bytes=done[1], volume=volume, imports=imports)
+
+
+def _count(prepared: Prepared) -> None:
+    meter, workspace, image = activity.metric_meter(), prepared.workspace, prepared.image
+    metrics.WORKSPACES.add(meter, 1, cache="miss" if workspace.files else "hit")
+    metrics.STAGED.add(meter, workspace.bytes)
+    metrics.IMAGES.add(meter, 1, found=image.missing or "machine")

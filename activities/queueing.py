@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from temporalio import activity
 
 from temporal_runs.activities.faults import fault, faults
+from temporal_runs.activities.notifying import begin_to_tell, recipients
 from temporal_runs.environments import resolve
 from temporal_runs.project import ProjectSettings
 from temporal_runs.spec import RunSpec
 from temporal_runs.status import RunResult
 from temporal_runs.steps import BuildTicket, Inputs, PinnedInput, Submission, Tier
-from temporal_runs.store import Store
+from temporal_runs.store import Store, StoreError
 
 
 class Queueing:
@@ -74,6 +75,16 @@ class Queueing:
 
     @activity.defn(name="record")
     async def record(self, result: RunResult) -> None:
-        """Keeps the final status in the store, where it outlives Temporal's retention."""
+        """Keeps the final status where it outlives Temporal's retention, and has those told who want to be."""
         key = f"runs/{result.run_id}/{result.execution_id}.json"
-        await asyncio.to_thread(self._store.put, key, result.model_dump_json().encode())
+        try:
+            _, wanted_by = await asyncio.gather(
+                asyncio.to_thread(self._store.put, key, result.model_dump_json().encode()),
+                asyncio.to_thread(recipients, result, self._store),
+            )
+        except StoreError:
+            # Whether anybody wants to hear of it, `Notify` finds out when the store is back.
+            await begin_to_tell(result)
+            raise
+        if wanted_by:
+            await begin_to_tell(result)

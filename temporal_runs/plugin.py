@@ -10,12 +10,15 @@ from temporalio.worker import Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from temporal_runs import search_attributes
+from temporal_runs.delivery import Delivery
 from temporal_runs.steps import Tier
 from temporal_runs.store import Store
 
 SIDE_EFFECT_FREE = (
     "temporal_runs.environment",
     "temporal_runs.fields",
+    "temporal_runs.metrics",
+    "temporal_runs.notices",
     "temporal_runs.spec",
     "temporal_runs.status",
     "temporal_runs.steps",
@@ -31,24 +34,37 @@ class RunsPlugin(SimplePlugin):
     """What a dispatcher is made of: `Run` and `Build`, queueing activities, data converter, sandbox settings.
 
     On a client it sets the data converter. On a worker it adds the workflow; with a `store` it adds the queueing
-    activities too, so that the worker takes Runs in by itself (`tiers`: those a spec may name). On a replayer it
-    makes histories of Runs replayable. Executors are started with `temporal-runs executor`.
+    activities too, so that the worker takes Runs in by itself (`tiers`: those a spec may name; `delivery`: how
+    notifications leave). On a replayer it makes histories of Runs replayable. Executors are started with
+    `temporal-runs executor`.
     """
 
-    def __init__(self, store: Store | None = None, tiers: Mapping[str, Tier] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store | None = None,
+        tiers: Mapping[str, Tier] | None = None,
+        delivery: Delivery | None = None,
+    ) -> None:
         from temporal_runs.activities.limiting import gone, join
+        from temporal_runs.activities.notifying import Notifying
         from temporal_runs.activities.queueing import Queueing
         from temporal_runs.settings import DEFAULT_TIERS
         from temporal_runs.workflows.build import Build
         from temporal_runs.workflows.limit import Limit
+        from temporal_runs.workflows.notify import Notify
         from temporal_runs.workflows.run import Run
 
-        queueing = Queueing(store, tiers or {tier.name: tier for tier in DEFAULT_TIERS}) if store else None
+        activities: list[Callable[..., Any]] = []
+        if store:
+            queueing = Queueing(store, tiers or {tier.name: tier for tier in DEFAULT_TIERS})
+            notifying = Notifying(store, delivery or Delivery())
+            activities = [queueing.queue, queueing.join_build, queueing.record, join, gone]
+            activities += [notifying.recipients, notifying.deliver]
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - the SDK's own signature is loose
             "temporal-runs.RunsPlugin",
             data_converter=_with_pydantic,
-            workflows=_once(Run, Build, Limit),
-            activities=_once(queueing.queue, queueing.join_build, queueing.record, join, gone) if queueing else None,
+            workflows=_once(Run, Build, Limit, Notify),
+            activities=_once(*activities) if activities else None,
             workflow_runner=_with_shared_modules,
         )
 

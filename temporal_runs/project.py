@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from temporal_runs.environment import NamedEnvironment
+from temporal_runs.notices import Notices
 from temporal_runs.store import Limits, OnConflict, Store
 
 AtLeastOne = Annotated[int, Field(ge=1)]
@@ -21,6 +22,8 @@ class ProjectSettings(BaseModel):
     """what Runs execute in whose spec says nothing of it"""
     max_running: AtLeastOne | None = None
     """how many of its Runs may be on their way at once; the others wait. Holds from the next Run on"""
+    notify: Notices = []
+    """who is told when one of its Runs has ended"""
     max_files: AtLeastOne | None = None
     max_file_size: AtLeastOne | None = None
     max_total: AtLeastOne | None = None

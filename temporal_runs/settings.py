@@ -18,11 +18,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from temporal_runs.delivery import Delivery, Mail, Tls, Webhooks
 from temporal_runs.fields import Id, ImageReference, Seconds, Text
+from temporal_runs.notices import EmailAddress, WebAddress
 from temporal_runs.registries import Registry
 from temporal_runs.steps import Tier
 
-Entry = TypeVar("Entry", bound=BaseModel)
+Content = TypeVar("Content")
 
 GIB = 2**30
 DEFAULT_HOME = Path("~/.local/share/temporal-runs").expanduser()
@@ -73,6 +75,10 @@ class Settings(BaseSettings):
     """TOML file of tiers: `[small] cores = 1, memory = "1GiB", disk = "10GiB", mounts = {genomes = "/data/genomes"}`"""
     registries: Path | None = None
     """TOML file of registries: `[team] host = "h:5000", username = "ci", password_file = "/etc/p", owners = ["ada"]`"""
+    notifications: Path | None = None
+    """TOML file: `web_ui = "https://..."`, `[webhooks] hosts, secret_file`, `[smtp] host, sender, tls, ...`"""
+    metrics: Annotated[str, Field(pattern=r"^([0-9.]+|\[[0-9a-f:]+\]):[0-9]{1,5}$")] | None = None
+    """address:port at which a worker's metrics can be read; none by default"""
 
     @classmethod
     def load(cls) -> "Settings":
@@ -113,7 +119,7 @@ class Settings(BaseSettings):
         """The tiers by name; raises SettingsError when the tiers' file cannot be used."""
         if self.tiers is None:
             return {tier.name: tier for tier in DEFAULT_TIERS}
-        entries = _table("TEMPORAL_RUNS_TIERS", self.tiers, TypeAdapter(dict[Id, _TierEntry]))
+        entries = _read("TEMPORAL_RUNS_TIERS", self.tiers, TypeAdapter(dict[Id, _TierEntry]))
         return {name: entry.as_tier(name) for name, entry in entries.items()}
 
     @cached_property
@@ -121,13 +127,20 @@ class Settings(BaseSettings):
         """The registries that environments may name; raises SettingsError when their file cannot be used."""
         if self.registries is None:
             return {}
-        entries = _table("TEMPORAL_RUNS_REGISTRIES", self.registries, TypeAdapter(dict[Id, _RegistryEntry]))
+        entries = _read("TEMPORAL_RUNS_REGISTRIES", self.registries, TypeAdapter(dict[Id, _RegistryEntry]))
         return {name: entry.as_registry(name) for name, entry in entries.items()}
 
+    @cached_property
+    def delivery(self) -> Delivery:
+        """How notifications leave; raises SettingsError when their file cannot be used."""
+        if self.notifications is None:
+            return Delivery()
+        return _read("TEMPORAL_RUNS_NOTIFICATIONS", self.notifications, TypeAdapter(_DeliveryEntry)).as_delivery()
 
-def _table(setting: str, file: Path, entries: TypeAdapter[dict[str, Entry]]) -> dict[str, Entry]:
+
+def _read(setting: str, file: Path, content: TypeAdapter[Content]) -> Content:
     try:
-        return entries.validate_python(tomllib.loads(file.read_text()))
+        return content.validate_python(tomllib.loads(file.read_text()))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{setting}: {file} cannot be read: {error}") from None
     except ValidationError as error:
@@ -182,6 +195,43 @@ class _RegistryEntry(BaseModel, extra="forbid"):
     def as_registry(self, name: str) -> Registry:
         owners = None if self.owners is None else tuple(self.owners)
         return Registry(name, self.host, self.username, self.password_file, owners)
+
+
+class _WebhooksEntry(BaseModel, extra="forbid"):
+    hosts: list[str] | None = None
+    secret_file: Path | None = None
+
+
+class _SmtpEntry(BaseModel, extra="forbid"):
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]+$")]
+    sender: EmailAddress
+    tls: Tls = "starttls"
+    username: str | None = None
+    password_file: Path | None = None
+
+    @model_validator(mode="after")
+    def a_login_is_whole_and_encrypted(self) -> Self:
+        """Raises ValueError for half a login, and for one that anybody could read on its way."""
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file go together")
+        if self.username and self.tls == "none":
+            raise ValueError('a login needs tls = "starttls" or "tls"')
+        return self
+
+    def as_mail(self) -> Mail:
+        host, _, port = self.host.partition(":")
+        return Mail(host, int(port), self.sender, self.tls, self.username, self.password_file)
+
+
+class _DeliveryEntry(BaseModel, extra="forbid"):
+    web_ui: WebAddress | None = None
+    webhooks: _WebhooksEntry = _WebhooksEntry()
+    smtp: _SmtpEntry | None = None
+
+    def as_delivery(self) -> Delivery:
+        hosts = None if self.webhooks.hosts is None else tuple(self.webhooks.hosts)
+        webhooks = Webhooks(hosts, self.webhooks.secret_file)
+        return Delivery(webhooks, self.smtp and self.smtp.as_mail(), self.web_ui)
 
 
 def _config_file() -> Path:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from temporal_runs.environment import Environment
 from temporal_runs.fields import ID_PATTERN, Id, InvalidSpec, ProjectPath, Seconds, Text, VariableName, parsed
+from temporal_runs.notices import Notices
 
 CONTRACT_VARIABLES = ("RUN_", "DOMINO_")
 """Prefixes of the variables every container is given; a spec may not set them."""
@@ -66,6 +67,8 @@ class RunSpec(BaseModel):
     title: Text | None = None
     owner: Text = "anonymous"
     tags: Annotated[list[Text], Field(max_length=50)] = []
+    notify: Notices = []
+    """who is told when it has ended, beside those whom the project's settings name"""
     priority: Annotated[int, Field(ge=1, le=5)] = 3
     time_limit: Seconds | None = None
     queue_limit: Seconds | None = None

@@ -6,8 +6,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from temporal_runs.environment import DEFAULT_IMAGE, Environment
+from temporal_runs.notices import Notice
 from temporal_runs.spec import RunSpec
-from temporal_runs.status import Model, Results, Usage
+from temporal_runs.status import Model, Results, RunResult, Usage
 
 EndedBy = Literal["itself", "stop", "time_limit"]
 
@@ -282,3 +283,10 @@ class Finished(Model):
 
     output_commit: str | None = None
     results: Results = Results()
+
+
+class Notification(Model):
+    """What deliver takes: one who is to be told, and of what."""
+
+    notice: Notice
+    result: RunResult

@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import structlog
 from temporalio.client import Client
+from temporalio.common import MetricMeter
+from temporalio.runtime import Runtime
 from temporalio.worker import FixedSizeSlotSupplier, Worker, WorkerTuner
 
 from temporal_runs.activities.attending import Attendants
@@ -28,6 +30,7 @@ from temporal_runs.worker.gate import Gate, RoomChanged
 from temporal_runs.worker.isolation import isolation, limits_disks
 from temporal_runs.worker.janitor import Janitor
 from temporal_runs.worker.ledger import Ledger
+from temporal_runs.worker.logs import Named
 from temporal_runs.worker.presence import Presence
 from temporal_runs.worker.room import Machine, Offer, Room
 from temporal_runs.worker.stock import Stock
@@ -52,6 +55,7 @@ async def run_executor(
 
     Raises EngineUnavailable, StoreError, TooBig, and ExecutorExists where the machine has an executor of that name.
     """
+    structlog.contextvars.bind_contextvars(executor=executor_id)
     engine = Engine.connect()
     cores, memory = await asyncio.to_thread(engine.capacity)
     store = await asyncio.to_thread(Store.open, settings.store_url)
@@ -87,7 +91,7 @@ async def run_executor(
     fleet = Fleet(store)
     ahead = list(dict.fromkeys(reference for tier in room.tiers.values() for reference in tier.images))
     stock = Stock(provision, images, fleet, executor_id, ahead, period)
-    presence = Presence(fleet, ledger, room, changed, host, period)
+    presence = Presence(fleet, ledger, room, changed, host, period, _meter(client))
     drain = drain or asyncio.Event()
 
     identity = f"{executor_id}@{host}"
@@ -108,10 +112,11 @@ async def run_executor(
         max_concurrent_activities=2 * room.most() + 10,
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+        interceptors=[Named()],
         identity=identity,
     )
     tier_queues = [_tier_queue(client, tier, ledger, changed, identity) for tier in room.tiers.values()]
-    log.info("executor works", id=executor_id, host=host, tiers=list(room.tiers), holds=len(ledger.holdings()))
+    log.info("executor works", host=host, tiers=list(room.tiers), holds=len(ledger.holdings()))
     try:
         async with asyncio.TaskGroup() as group:
             workers = [worker.run() for worker in (own_queue, *tier_queues)]
@@ -129,14 +134,14 @@ async def run_executor(
 async def _drained(ledger: Ledger, changed: RoomChanged, janitor: Janitor) -> None:
     """Takes nothing new; returns when nothing is held any more."""
     ledger.drain()
-    log.info("drains", id=ledger.executor, holds=len(ledger.holdings()))
+    log.info("drains", holds=len(ledger.holdings()))
     while any(holding.finished is None for holding in ledger.holdings()):
         await changed.wait()
     # What is finished is held until its workflow has heard so: that is the janitor's to find out.
     while ledger.holdings():
         await janitor.sweep()
         await asyncio.sleep(FORGET_SECONDS)
-    log.info("has drained", id=ledger.executor)
+    log.info("has drained")
 
 
 class _Threads(ThreadPoolExecutor):
@@ -144,6 +149,10 @@ class _Threads(ThreadPoolExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         super().shutdown(wait=False, cancel_futures=cancel_futures)
+
+
+def _meter(client: Client) -> MetricMeter:
+    return (client.service_client.config.runtime or Runtime.default()).metric_meter
 
 
 def _tier_queue(client: Client, tier: Tier, ledger: Ledger, changed: RoomChanged, identity: str) -> Worker:
@@ -159,5 +168,6 @@ def _tier_queue(client: Client, tier: Tier, ledger: Ledger, changed: RoomChanged
             nexus_supplier=fixed,
         ),
         max_concurrent_activity_task_polls=1,
+        interceptors=[Named()],
         identity=identity,
     )

@@ -12,7 +12,9 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 import structlog
+from temporalio.common import MetricMeter
 
+from temporal_runs import metrics
 from temporal_runs.fleet import ExecutorStatus, Fleet, HeldRun, TierRoom
 from temporal_runs.store import StoreError
 from temporal_runs.worker.gate import RoomChanged
@@ -44,6 +46,7 @@ class Presence:
         changed: RoomChanged,
         host: str,
         period: float,
+        meter: MetricMeter,
     ) -> None:
         self._fleet = fleet
         self._ledger = ledger
@@ -51,6 +54,7 @@ class Presence:
         self._changed = changed
         self._host = host
         self._period = period
+        self._meter = meter
         self._process = uuid.uuid4().hex
         self._started_at = datetime.now(UTC)
         self._word: asyncio.Task[None] | None = None
@@ -59,7 +63,9 @@ class Presence:
         """Tells whenever something has changed, and once a period."""
         while True:
             changes = asyncio.create_task(self._changed.wait())
-            self._word = asyncio.create_task(self._in_store(self._fleet.tell, self._status()))
+            status = self._status()
+            self._measure(status)
+            self._word = asyncio.create_task(self._in_store(self._fleet.tell, status))
             await asyncio.shield(self._word)
             await asyncio.sleep(min(BETWEEN_SECONDS, self._period))
             await asyncio.wait({changes}, timeout=self._period)
@@ -69,7 +75,7 @@ class Presence:
         """Sets the event when somebody wants this process to drain."""
         while not drain.is_set():
             if await self._in_store(self._fleet.is_to_drain, self._ledger.executor, self._process):
-                log.info("was asked to drain", executor=self._ledger.executor)
+                log.info("was asked to drain")
                 drain.set()
             await asyncio.sleep(min(LOOK_SECONDS, self._period))
 
@@ -90,6 +96,11 @@ class Presence:
         except StoreError as error:
             log.warning("not heard of by the fleet", error=str(error))
             return None
+
+    def _measure(self, status: ExecutorStatus) -> None:
+        for tier, room in status.tiers.items():
+            metrics.LEASES.show(self._meter, room.held, executor=status.id, tier=tier)
+            metrics.ROOM.show(self._meter, room.left, executor=status.id, tier=tier)
 
     def _status(self) -> ExecutorStatus:
         at_work = [holding for holding in self._ledger.holdings() if holding.finished is None]

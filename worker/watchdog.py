@@ -17,6 +17,7 @@ import structlog
 
 from temporal_runs.activities.leases import Holding
 from temporal_runs.engine import Engine, EngineError
+from temporal_runs.worker import logs
 from temporal_runs.worker.ledger import LEASES, recorded
 
 log = structlog.get_logger()
@@ -91,4 +92,5 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
+    logs.begin()
     watch(Path(sys.argv[1]))

@@ -4,10 +4,10 @@ from typing import Any, cast
 
 from temporalio import workflow
 
-from temporal_runs import search_attributes
+from temporal_runs import metrics, search_attributes
 from temporal_runs.spec import RunSpec
 from temporal_runs.status import Cause, Results, RunResult, RunStatus, State, StateChange, Stop, Usage
-from temporal_runs.steps import Attempt
+from temporal_runs.steps import Attempt, Inputs
 from temporal_runs.workflows.details import details
 from temporal_runs.workflows.states import check_transition
 
@@ -22,6 +22,8 @@ class Life:
         self._published: State | None = None
         self.given_spec: dict[str, Any] | None = None
         self.reason: str | None = "is being checked"
+        self.tier = ""
+        """known when it is one that there is: made-up names are no labels"""
         self.executor: str | None = None
         self.build: str | None = None
         self.input_commit: str | None = None
@@ -58,11 +60,27 @@ class Life:
             ]
         )
 
+    def pin(self, inputs: Inputs) -> None:
+        """What queueing has found out."""
+        self.input_commit, self.environment = inputs.commit, inputs.environment_revision
+        self.tier = inputs.tier.name
+        self._tell(self.state)
+
     def enter(self, state: State, reason: str | None = None) -> None:
         """Goes on to the next state; raises ForbiddenTransition where the table has no such step."""
         check_transition(self.state, state)
-        self.history.append(StateChange(state=state, at=workflow.now()))
+        now = workflow.now()
+        seconds = (now - self.history[-1].at).total_seconds()
+        metrics.IN_STATE.record(workflow.metric_meter(), seconds, state=self.state, tier=self.tier)
+        self.history.append(StateChange(state=state, at=now))
         self.reason = reason
+        self._tell(state)
+
+    def _tell(self, state: State) -> None:
+        """Counts the Run in its state, and says so in the dispatcher's log; neither while a history is replayed."""
+        code = self.cause.code if self.cause else ""
+        metrics.STATES.add(workflow.metric_meter(), 1, state=state, tier=self.tier, cause=code)
+        workflow.logger.info("is %s", state, extra={"state": state, **({"cause": code} if code else {})})
 
     def publish(self) -> None:
         """Makes the state findable. Called before each wait, not in each state: of the states that are entered at once

@@ -101,7 +101,7 @@ class Run:
             raise Fault(cause("invalid_spec", State.QUEUED, str(invalid), {"field": invalid.field})) from None
         self.life.begin(spec)
         inputs = await self.phases.queue(Submission(run_id=self.life.attempt.run_id, spec=spec))
-        self.life.input_commit, self.life.environment = inputs.commit, inputs.environment_revision
+        self.life.pin(inputs)
         return inputs
 
     async def wait_for_its_turn(self, inputs: Inputs) -> None:

@@ -9,6 +9,7 @@ from temporal_runs.cli import exits
 
 if TYPE_CHECKING:
     from temporal_runs.files import Files
+    from temporal_runs.notices import Notice
 
 app = typer.Typer(help="Push, pull and look at the files of a project.", rich_markup_mode=None)
 
@@ -240,6 +241,14 @@ def settings(
         Literal["keep_both", "branch", "last_wins"] | None,
         typer.Option(help="What becomes of results where others changed the same files."),
     ] = None,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TO[=OUTCOMES]",
+            help="URL or e-mail address that is told when Runs end: ada@example.org=Failed,Error; `none`: nobody. "
+            "May be repeated.",
+        ),
+    ] = None,
     max_running: Annotated[int | None, typer.Option(help="Runs on their way at once; 0: any number.")] = None,
     max_files: Annotated[int | None, typer.Option(help="Files a push may bring; 0: any number.")] = None,
     max_file_size: Annotated[str | None, typer.Option(help="Size of a file: 512MiB, 4GiB; 0: any.")] = None,
@@ -259,9 +268,11 @@ def settings(
     except ValueError as error:
         raise exits.UsageProblem(str(error)) from None
     limits |= {"max_running": max_running, "max_files": max_files}
-    given = {at: value or None for at, value in limits.items() if value is not None}
+    given: dict[str, object] = {at: value or None for at, value in limits.items() if value is not None}
     if on_conflict is not None:
         given["on_conflict"] = on_conflict
+    if notify:
+        given["notify"] = _notices(notify)
     if given:
         try:
             files.settle(name, files.settings(name).changed(**given))
@@ -272,7 +283,8 @@ def settings(
     if as_json:
         output.print_json(settled)
     else:
-        rows = [(at, "-" if value is None else str(value)) for at, value in settled]
+        said = {**dict(settled), "notify": ", ".join(str(notice) for notice in settled.notify) or None}
+        rows = [(at, "-" if value is None else str(value)) for at, value in said.items()]
         output.on_stdout().print(output.table(("SETTING", "VALUE"), rows))
     return exits.DONE
 
@@ -323,6 +335,22 @@ def verify(
     if not as_json:
         output.on_stdout().print("the file store is whole")
     return exits.DONE
+
+
+def _notices(given: list[str]) -> "list[Notice]":
+    from pydantic import ValidationError
+
+    from temporal_runs.notices import Notice
+
+    if given == ["none"]:
+        return []
+    try:
+        return [Notice.read(text) for text in given]
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise exits.UsageProblem(
+            f"--notify: {problem['input']!r} is neither a URL nor an e-mail address, with outcomes after a `=`"
+        ) from None
 
 
 def opened(project: str | None, folder: Path) -> "tuple[Files, str]":

@@ -23,9 +23,8 @@ def up() -> int:
     """Start all that Runs need: Temporal (unless TEMPORAL_ADDRESS names one), a dispatcher, an executor."""
     from temporal_runs.cli import session
     from temporal_runs.connection import configured
-    from temporal_runs.settings import Settings
 
-    settings = Settings.load()
+    settings = _settings()
     _require_docker()
     session.open_store(settings)
 
@@ -65,9 +64,8 @@ def setup(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
 def dispatcher() -> int:
     """Take Runs in: workflows and queueing. Any number of them may run."""
     from temporal_runs.cli import session
-    from temporal_runs.settings import Settings
 
-    settings = Settings.load()
+    settings = _settings()
     session.open_store(settings)
 
     async def work() -> int:
@@ -97,9 +95,8 @@ def executor(
     import asyncio
 
     from temporal_runs.cli import session
-    from temporal_runs.settings import Settings
 
-    settings = Settings.load()
+    settings = _settings()
     offer = _offer(settings, serve, cores, memory, gpus)
     name = _executor_id(id)
     _require_docker()
@@ -113,6 +110,16 @@ def executor(
 
     drain = asyncio.Event()
     return session.in_loop(_until_told(work(), drain))
+
+
+def _settings() -> "Settings":
+    """Those of a worker, whose log and metrics begin with them."""
+    from temporal_runs.settings import Settings
+    from temporal_runs.worker import telemetry
+
+    settings = Settings.load()
+    telemetry.begin(settings)
+    return settings
 
 
 async def _serve_all(settings: "Settings", server: "Any") -> None:
