@@ -16,7 +16,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ MIB = 2**20
 LAYERS, LAYER = 4, 8 * MIB
 PACE = 16 * MIB
 """bytes a second, of each layer"""
-FILES, FILE = 100, 2 * MIB
+SHORT, LONG = 4, 20
+"""seconds of a build"""
+FILES, FILE = 8000, 8 * 2**10
 """of a project that takes about as long to prepare as an image to pull"""
 
 
@@ -59,9 +61,11 @@ def registry() -> Generator[Sick]:
         try:
             yield door
         finally:
-            filters = [f"--filter=reference={door.address}/{names}" for names in ("*", "*/*")]
-            if found := docker("images", "--quiet", "--no-trunc", *filters).split():
-                docker("rmi", "--force", *dict.fromkeys(found))
+            # By their names: the base is the tests' image too.
+            form = "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}"
+            names = [name for name in docker("images", "--digests", "--format", form).split() if "<none>" not in name]
+            with suppress(subprocess.CalledProcessError):  # a repository's digests go with its last tag
+                docker("rmi", *(name for name in names if name.startswith(f"{door.address}/")))
             door.close()
             behind.stop()
 
@@ -96,13 +100,9 @@ class Bench:
         self.door.slow(PACE)
         return reference
 
-    def instructions(self) -> list[str]:
-        """Those of an image that nobody has built yet."""
-        return [f"ENV NEW={uuid.uuid4().hex}", f"RUN head -c {LAYER} /dev/urandom > /made", "RUN sleep 4"]
-
-    def docker_build(self) -> float:
+    def docker_build(self, length: int) -> float:
         """Seconds of a plain build."""
-        dockerfile = "\n".join([f"FROM {self.base}", *self.instructions(), ""])
+        dockerfile = "\n".join([f"FROM {self.base}", *instructions(length), ""])
         return seconds(
             "build", "--quiet", "--tag", f"{self.door.address}/{uuid.uuid4().hex[:8]}", "-", given=dockerfile
         )
@@ -111,8 +111,8 @@ class Bench:
         spec = {"project": project or self.small, "command": ["true"], "tier": "tiny", "environment": environment}
         return await (await self.runs.start(spec)).result()
 
-    def unbuilt(self) -> dict[str, Any]:
-        return {"base": self.base, "instructions": self.instructions()}
+    def unbuilt(self, length: int) -> dict[str, Any]:
+        return {"base": self.base, "instructions": instructions(length)}
 
     async def pushed(self) -> list[str]:
         """Waits until no build is under way, with its push; all builds there have been."""
@@ -126,6 +126,11 @@ class Bench:
         history = await self.runs.client.get_workflow_handle(workflow).fetch_history()
         begun = [event.activity_task_scheduled_event_attributes.activity_type.name for event in history.events]
         return begun.count("build")
+
+
+def instructions(length: int) -> list[str]:
+    """Those of an image that nobody has built yet: they take somewhat longer than so many seconds."""
+    return [f"ENV NEW={uuid.uuid4().hex}", f"RUN head -c {LAYER} /dev/urandom > /made", f"RUN sleep {length}"]
 
 
 def waited(result: RunResult) -> float:
@@ -149,12 +154,12 @@ async def one_by_one(bench: Bench, rounds: int) -> None:
 
     async def ours() -> None:
         pulls.append(waited(await bench.run({"image": bench.image()})))
-        builds.append(waited(await bench.run(bench.unbuilt())))
+        builds.append(waited(await bench.run(bench.unbuilt(SHORT))))
         await bench.pushed()
 
     async def docker_s() -> None:
         docker_pulls.append(await asyncio.to_thread(seconds, "pull", "--quiet", bench.image()))
-        docker_builds.append(await asyncio.to_thread(bench.docker_build))
+        docker_builds.append(await asyncio.to_thread(bench.docker_build, SHORT))
 
     for number in range(rounds):
         there.append(waited(await bench.run({"image": bench.base})))
@@ -173,8 +178,8 @@ async def many_at_once(bench: Bench, rounds: int, runs: int) -> None:
     alone: list[float] = []
     before = set(await bench.pushed())
     for _ in range(rounds):
-        alone.append(await asyncio.to_thread(bench.docker_build))
-        environment = bench.unbuilt()
+        alone.append(await asyncio.to_thread(bench.docker_build, LONG))
+        environment = bench.unbuilt(LONG)
         results = await asyncio.gather(*(bench.run(environment) for _ in range(runs)))
         longest.append(max(map(waited, results)))
         await bench.pushed()

@@ -4,6 +4,8 @@ Runs join by signal, and are answered by signal. The build runs on the executor 
 on another's. It ends when nobody waits for it any more.
 """
 
+import asyncio
+
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError
 
@@ -79,15 +81,17 @@ class Build:
 
     async def answer(self, built: Built, on: str | None = None) -> None:
         """Tells those who wait, on one executor or on all; they wait no more."""
-        told = [one for one in self.waiting.values() if on in (None, one.lease.executor)]
-        for waiter in told:
-            attempt = waiter.attempt
-            self.waiting.pop(attempt.key, None)
-            run = workflow.get_external_workflow_handle(attempt.run_id, run_id=attempt.execution_id)
-            try:
-                await run.signal("built", built.model_copy(update={"attempt": attempt.number}))
-            except FailureError as gone:
-                workflow.logger.info("nobody to tell: %s", gone)
+        told = [one.attempt for one in self.waiting.values() if on in (None, one.lease.executor)]
+        for attempt in told:
+            del self.waiting[attempt.key]
+        await asyncio.gather(*(self.tell(attempt, built) for attempt in told))
+
+    async def tell(self, attempt: Attempt, built: Built) -> None:
+        run = workflow.get_external_workflow_handle(attempt.run_id, run_id=attempt.execution_id)
+        try:
+            await run.signal("built", built.model_copy(update={"attempt": attempt.number}))
+        except FailureError as gone:
+            workflow.logger.info("nobody to tell: %s", gone)
 
     @workflow.signal
     def join(self, waiter: Assignment) -> None:
