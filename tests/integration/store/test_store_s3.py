@@ -248,6 +248,16 @@ def test_credentials_that_are_refused_are_said_to_be(s3_url: Callable[[], str], 
     assert "wrong" not in str(refused.value)
 
 
+def test_credentials_that_may_only_read_are_said_to_be_too_few(
+    s3_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+):
+    url = s3_url()
+    Store.open(url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "reader")
+    with pytest.raises(StoreUnavailable, match=r"could not move tmp/probe-.*credentials"):
+        Store.open(url)
+
+
 def test_a_server_that_ignores_conditions_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "bucket").mkdir()
     [port] = free_ports(1)
