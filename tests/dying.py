@@ -4,6 +4,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
+
+import obstore
 
 CALLS = """
     chmod chown link listxattr mkdir mknod remove removexattr rename rmdir scandir setxattr symlink truncate utime
@@ -12,8 +15,20 @@ TOUCHES = {"open", "shutil.rmtree", *(f"os.{call}" for call in CALLS.split())}
 """What the interpreter tells of (PEP 578) that has to do with a disk."""
 
 
+def obstore_is_audited() -> None:
+    """Has the interpreter tell of each call of obstore, as it does by itself of what touches a disk."""
+    for name in ("get", "get_range", "put", "head", "list", "delete"):
+        setattr(obstore, name, partial(_audited, name, getattr(obstore, name)))
+
+
+def _audited(name: str, call: Callable[..., object], *arguments: object, **more: object) -> object:
+    sys.audit(f"obstore.{name}")
+    return call(*arguments, **more)
+
+
 def killed(work: Callable[[], object], after: int) -> bool:
-    """Does it in a process of its own, which is killed before it touches the disk once more than `after` times.
+    """Does it in a process of its own, which is killed before it touches the disk, or a bucket of which
+    `obstore_is_audited`, once more than `after` times.
 
     Whether it was; else the work is done.
     """
@@ -23,7 +38,7 @@ def killed(work: Callable[[], object], after: int) -> bool:
 
         def count(event: str, arguments: tuple[object, ...]) -> None:
             nonlocal left
-            if event in TOUCHES:
+            if event in TOUCHES or event.startswith("obstore."):
                 left -= 1
                 if left < 0:
                     os.kill(os.getpid(), signal.SIGKILL)

@@ -85,6 +85,17 @@ async def test_run_with_pull_brings_the_results(terminal: Terminal):
     assert (terminal.folder / "out.txt").read_text() == "result\n"
 
 
+async def test_the_results_of_one_run_are_brought_to_a_folder_that_is_behind(terminal: Terminal):
+    run_id = new_id()
+    assert (await terminal.runs("echo result > out.txt; rm data.txt", "--id", run_id)).returncode == 0
+    (terminal.folder / "later.txt").write_text("not the Run's")
+    assert (await terminal.types("files", "push")).returncode == 0
+    other = terminal.folder.parent / f"{terminal.project}-results"
+    pull = ("files", "pull", "--project", terminal.project, "--results", run_id, str(other))
+    assert f"results of Run {run_id}, 1 file written, 0 deleted" in (await terminal.types(*pull)).stdout
+    assert {path.name: path.read_text() for path in other.iterdir()} == {"out.txt": "result\n"}
+
+
 async def test_a_failed_run_has_its_exit_code_and_advice(terminal: Terminal):
     run_id = new_id()
     done = await terminal.runs("echo printed; exit 3", "--json", "--id", run_id)

@@ -9,6 +9,7 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_runs.client import RunFailed, RunHandle
+from temporal_runs.project import ProjectSettings
 from temporal_runs.settings import Settings
 from temporal_runs.status import RunResult, State
 from tests.conftest import System, eventually, running
@@ -120,11 +121,16 @@ async def test_two_that_change_the_same_file_keep_both(system: System):
     assert (files["only-one"], files["only-two"]) == (b"one\n", b"two\n")
 
 
-@pytest.mark.parametrize("policy", ["branch", "last_wins"])
-async def test_a_conflict_is_settled_as_the_spec_says(system: System, policy: str):
+@pytest.mark.parametrize(
+    "policy, said", [("branch", "by the spec"), ("last_wins", "by the spec"), ("last_wins", "by the project")]
+)
+async def test_a_conflict_is_settled_as_the_spec_says_or_else_the_project(system: System, policy: str, said: str):
     project = system.project({"model": "old\n"})
+    if said == "by the project":
+        ProjectSettings(on_conflict=policy).save(system.store, project)
+    given = {"on_conflict": policy} if said == "by the spec" else {}
     one, two = await asyncio.gather(
-        *(system.begun(f"echo {n} > model", project=project, on_conflict=policy) for n in ("one", "two"))
+        *(system.begun(f"echo {n} > model", project=project, **given) for n in ("one", "two"))
     )
     for handle in (one, two):
         system.let_go(handle)

@@ -49,7 +49,12 @@ class S3:
             "credentials": [{"accessKey": "key", "secretKey": "secret"}],
             "actions": ["Read", "Write", "List"],
         }
-        (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        reader = {
+            "name": "reader",
+            "credentials": [{"accessKey": "reader", "secretKey": "secret"}],
+            "actions": ["Read", "List"],
+        }
+        (folder / "s3.json").write_text(json.dumps({"identities": [identity, reader]}))
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

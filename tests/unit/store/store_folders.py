@@ -6,9 +6,13 @@
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from temporal_runs.store import Landed, Pushed, Store
+from temporal_runs.store import Changes, Landed, Pushed, Store
+from temporal_runs.store.history import History
+from temporal_runs.store.objects import digest
+from temporal_runs.store.trees import Kind, Node
+from temporal_runs.store.upload import Upload
 
 Content = tuple[Any, ...]
 """("file", bytes, executable), ("link", text) or ("folder",)."""
@@ -107,3 +111,12 @@ class Desk:
 
     def main(self) -> dict[bytes, Content]:
         return self.holds(self.store.resolve("p", "latest"))
+
+
+def forged(store: Store, name: bytes, kind: str, named: bytes, size: int) -> str:
+    """A commit whose root folder holds what somebody wrote by hand."""
+    with Upload(store.objects) as upload:
+        place = upload.content(digest(b"x"), b"x")
+        root = upload.folder({name: Node(cast(Kind, kind), named, size, 0, place.pack, place.offset)}, 0)
+    told = Landed("", Changes(0, 0, 0, 0), [], [])
+    return History(store.objects, "p").make(root, [], author="", message="", origin="", told=told).commit.id

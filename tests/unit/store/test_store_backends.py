@@ -1,6 +1,7 @@
 """What a backend must do, and what is said when it cannot."""
 
 import errno
+import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -190,6 +191,42 @@ def test_a_backend_that_ignores_conditions_is_refused(tmp_path: Path) -> None:
     # obstore's own store for folders has no compare-and-swap.
     with pytest.raises(StoreUnavailable, match=r"(?i)could not move|cannot keep"):
         RemoteObjects(f"file://{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    "answers, said",
+    [
+        ([True, True], "overwrites an object that was to be created only if absent"),
+        ([True, False, False], "refuses to replace an object whose ETag was given"),
+        ([True, False, True, True], "replaces an object although the ETag given is stale"),
+        ([False], "refuses to create a new object"),
+    ],
+)
+def test_each_way_to_ignore_conditions_is_told(monkeypatch: pytest.MonkeyPatch, answers: list[bool], said: str) -> None:
+    def swap(self: RemoteObjects, key: str, held: object, data: bytes) -> bool:
+        self.put(key, data)
+        return answers.pop(0)
+
+    # No server at hand does each of these.
+    monkeypatch.setattr(RemoteObjects, "swap", swap)
+    with pytest.raises(StoreUnavailable, match=said):
+        RemoteObjects("memory://")
+    assert answers == []
+
+
+def test_buckets_of_other_makers_are_opened_by_their_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreUnavailable, match="Account must be specified"):
+        Store.open("az://container/prefix")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
+    monkeypatch.setenv("AZURE_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("AZURE_ALLOW_HTTP", "true")
+    key = {"gcs_base_url": "http://127.0.0.1:9", "disable_oauth": True}
+    key |= dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(key))
+    for url in ("az://container/prefix", "gs://bucket/prefix"):
+        with pytest.raises(StoreUnavailable, match=r"could not .* http://127.0.0.1:9/.*prefix.*Check its address"):
+            Store.open(url)
 
 
 def test_an_unreachable_or_unknown_backend_is_told_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,6 +238,43 @@ def test_no_order_of_landing_loses_a_change(
         assert found <= kept | first
 
 
+moves = st.tuples(
+    st.sampled_from(["push", "keep_both", "branch", "last_wins"]), st.integers(min_value=0, max_value=3), edits
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(start=edits, steps=st.lists(moves, min_size=2, max_size=4))
+def test_whoever_changes_what_from_any_version_nothing_is_lost(
+    desk_of: Callable[[], Desk], start: list[tuple[bytes, str]], steps: list[tuple[str, int, list[tuple[bytes, str]]]]
+) -> None:
+    desk = desk_of()
+    seed = desk.folder / "seed"
+    seed.mkdir()
+    made = edit(seed, start, "start")
+    versions = [desk.push_folder(seed).version]
+    for n, (what, base, changes) in enumerate(steps):
+        base = versions[base % len(versions)]
+        work = desk.checkout(base, f"r{n}")
+        mine = edit(work, changes, f"r{n}")
+        made |= mine
+        before = texts(desk.main())
+        landed = desk.push_folder(work, base).landed if what == "push" else desk.land(f"r{n}", on_conflict=what)
+        versions.append(landed.commit)
+        assert mine <= texts(desk.holds(landed.commit)), "what was made is where it is said to be"
+        if landed.ref != "main":
+            assert (landed.ref, texts(desk.main())) == (f"runs/r{n}", before)
+        elif what != "last_wins" and not landed.changes.deleted + landed.changes.changed:
+            assert before <= texts(desk.main())
+    refs = desk.store.branches("p").values()
+    kept = {one.id for ref in refs for one in desk.store.log("p", ref)}
+    assert made <= {text for commit in kept for text in texts(desk.holds(commit))}
+
+
+def texts(files: dict[bytes, Content]) -> set[bytes]:
+    return {content[1] for content in files.values() if content[0] == "file"}
+
+
 def test_pushes_merge_by_their_base(desk: Desk) -> None:
     mine = {b"a": text(b"1"), b"b": text(b"1")}
     first = desk.push(mine)

@@ -4,20 +4,16 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_folders import Content, Desk, build, contents, mtimes
+from store_folders import Content, Desk, build, contents, forged, mtimes
 
 from temporal_runs.store import InvalidFolder, Store, StoreCorrupt, StoreError, UnknownPath, UnknownRevision
-from temporal_runs.store.contents import PART, SMALL, content_of
-from temporal_runs.store.history import History
-from temporal_runs.store.model import Changes, Landed
+from temporal_runs.store.contents import PART, SMALL, content_of, read_part
 from temporal_runs.store.objects import digest
-from temporal_runs.store.trees import Kind, Node
-from temporal_runs.store.upload import Upload
 
 ODD_NAMES = [b"new\nline", b"\xff\xfe", b"x" * 255, b"Case", b"case", b"caf\xc3\xa9", b"back\\slash", b" a", b"a:b"]
 RESERVED = (b".", b"..", b".git", b".runignore", b".dominoignore")
@@ -180,21 +176,13 @@ def test_a_checkout_belongs_to_the_owner_asked_for(desk: Desk) -> None:
         assert (path.lstat().st_uid, path.lstat().st_gid) == (1234, 1235)
 
 
-def forged(desk: Desk, name: bytes, kind: str, named: bytes, size: int) -> str:
-    """A commit whose root folder holds what somebody wrote by hand."""
-    objects = desk.store._objects
-    with Upload(objects) as upload:
-        place = upload.content(digest(b"x"), b"x")
-        root = upload.folder({name: Node(cast(Kind, kind), named, size, 0, place.pack, place.offset)}, 0)
-    told = Landed("", Changes(0, 0, 0, 0), [], [])
-    return History(objects, "p").make(root, [], author="", message="", origin="", told=told).commit.id
-
-
 @pytest.mark.parametrize("name", [b"..", b".", b"", b"../evil", b"/etc/evil", b"a/b", b"nul\0", b"x" * 256])
 def test_a_tree_made_by_hand_writes_nothing_outside(desk: Desk, name: bytes) -> None:
-    commit = forged(desk, name, "f", digest(b"x"), 1)
+    commit = forged(desk.store, name, "f", digest(b"x"), 1)
     with pytest.raises(StoreCorrupt, match="which no folder can hold"):
         desk.store.checkout("p", commit, desk.folder / "out")
+    with pytest.raises(StoreCorrupt, match="which no folder can hold"):
+        desk.store.update("p", desk.folder / "out", None, commit, force=True)
     assert contents(desk.folder) == {b"out": ("folder",)}
 
 
@@ -204,12 +192,12 @@ def test_a_tree_made_by_hand_writes_nothing_outside(desk: Desk, name: bytes) -> 
 )
 def test_a_tree_entry_of_no_known_shape_is_refused(desk: Desk, kind: str, named: bytes, size: int) -> None:
     with pytest.raises(StoreCorrupt, match="no version of the store has written"):
-        list(desk.store.entries("p", forged(desk, b"a", kind, named, size)))
+        list(desk.store.entries("p", forged(desk.store, b"a", kind, named, size)))
 
 
 def test_a_tree_that_is_none_is_refused(desk: Desk) -> None:
     with pytest.raises(StoreCorrupt, match="does not match"):
-        list(desk.store.entries("p", forged(desk, b"a", "z", digest(b"x"), 1)))
+        list(desk.store.entries("p", forged(desk.store, b"a", "z", digest(b"x"), 1)))
 
 
 def test_a_file_that_keeps_changing_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,6 +226,41 @@ def test_a_file_that_changes_once_is_read_again(desk: Desk, monkeypatch: pytest.
 
     monkeypatch.setattr(os, "read", read_and_write)
     assert desk.holds(desk.push_folder(folder).version) == {b"log": ("file", b"1more", False)}
+
+
+def test_a_file_in_parts_that_changes_once_is_read_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    big = os.urandom(3 * PART)
+    folder = build(desk.folder / "f", {b"log": ("file", big, False)})
+    writes = [b"more"]
+
+    def read_and_write(descriptor: int, start: int, length: int) -> bytes:
+        data = read_part(descriptor, start, length)
+        with (folder / "log").open("r+b") as file:
+            file.write(writes.pop() if writes else b"")
+        return data
+
+    monkeypatch.setattr("temporal_runs.store.intake.read_part", read_and_write)
+    assert desk.holds(desk.push_folder(folder).version) == {b"log": ("file", b"more" + big[4:], False)}
+
+
+def test_a_folder_that_becomes_a_link_as_it_is_pushed_leads_nowhere(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path / "secrets", {b"key": ("file", b"secret" * 20_000, False)})
+    folder = build(desk.folder / "f", {b"d/a": ("file", b"1", False)})
+    opens = os.open
+
+    def swap_and_open(path: object, *rest: Any, **more: Any) -> int:
+        if path == b"d" and not (folder / "d").is_symlink():
+            (folder / "d").rename(desk.folder / "elsewhere")
+            (folder / "d").symlink_to(tmp_path / "secrets")
+        return opens(path, *rest, **more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch, pytest.raises(InvalidFolder, match="cannot read d"):
+        patch.setattr(os, "open", swap_and_open)
+        desk.push_folder(folder)
+    assert desk.store._objects.keys("b") == []
+    assert desk.holds(desk.push_folder(folder).version) == {b"d": ("link", os.fsencode(tmp_path / "secrets"))}
 
 
 def test_missing_folders_and_unknown_bases_are_told(store: Store, tmp_path: Path) -> None:

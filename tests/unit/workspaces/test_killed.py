@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from temporal_runs.store import Store
+from temporal_runs.workspaces import Import
 from tests.dying import killed_everywhere
 from tests.unit.store.store_folders import build, contents
-from tests.unit.workspaces.conftest import Executor
+from tests.unit.workspaces.conftest import PROJECT, Executor
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -34,6 +35,22 @@ def test_while_it_prepares(executor: Executor, tmp_path: Path):
         assert contents(folder) == SEEN
     with again(executor).at_work("r2", first) as folder:
         assert contents(folder) == SEEN, "nothing half made is in the cache"
+
+
+def test_while_it_prepares_a_workspace_with_a_disk_and_an_input(executor: Executor, tmp_path: Path):
+    first = executor.push(build(tmp_path / "first", FILES))
+    more = {"disk": 8 * 2**20, "imports": [Import(PROJECT, first, "d")]}
+    for _ in killed_everywhere(lambda: again(executor).make("r1", first, **more)):
+        pass
+    anew = again(executor)
+    with anew.at_work("r1", first, **more) as folder:
+        assert SEEN.items() <= contents(folder).items()
+        assert (folder / "imports" / PROJECT / "d").is_dir()
+    [shown] = anew.make("r1", first, **more).imports.values()
+    assert contents(shown) == {b"b": FILES[b"d/b"]}
+    anew.workspaces.discard("r1")
+    anew.workspaces.tidy()
+    assert str(executor.folder) not in Path("/proc/mounts").read_text()
 
 
 def test_while_it_prepares_after_a_parent(executor: Executor, tmp_path: Path):

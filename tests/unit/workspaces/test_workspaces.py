@@ -22,12 +22,13 @@ from temporal_runs.store.contents import Contents
 from temporal_runs.store.history import History, Record
 from temporal_runs.store.intake import Intake
 from temporal_runs.store.local import sync_filesystem
+from temporal_runs.store.objects import digest
 from temporal_runs.store.trees import Node
 from temporal_runs.workspaces import Import, NotWhole
 from temporal_runs.workspaces.blobs import Blobs, key_of
 from temporal_runs.workspaces.cache import BOOT, Cache
 from temporal_runs.workspaces.layers import DEEP, DEEPEST
-from tests.unit.store.store_folders import build, contents, mtimes
+from tests.unit.store.store_folders import build, contents, forged, mtimes
 from tests.unit.workspaces.conftest import OWNER, PROJECT, Executor
 
 BIG = os.urandom(9 * 2**20)
@@ -585,6 +586,14 @@ class TestCopies:
             (folder / "d/new").write_text("1")
         assert executor.land("r1", first).changes == Changes(added=1, changed=1, deleted=0, bytes=was.st_size + 1)
         assert sorted(read) == [b"medium", b"new"]
+
+
+@pytest.mark.parametrize("name", [b"..", b"../evil", b"/etc/evil", b"a/b"])
+def test_a_tree_made_by_hand_writes_nothing_outside_of_a_workspace(executor: Executor, name: bytes) -> None:
+    commit = forged(executor.store, name, "f", digest(b"x"), 1)
+    with pytest.raises(StoreCorrupt, match="which no folder can hold"):
+        executor.make("r1", commit)
+    assert not [path for path in executor.folder.rglob("*") if path.name in ("evil", "b")]
 
 
 def test_a_content_that_is_missing_or_damaged_is_named_unless_the_cache_has_it(executor: Executor, first: str) -> None:
