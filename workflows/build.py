@@ -7,7 +7,7 @@ on another's. It ends when nobody waits for it any more.
 import asyncio
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, FailureError
+from temporalio.exceptions import ActivityError, CancelledError, FailureError
 
 from temporal_runs.status import State
 from temporal_runs.steps import Assignment, Attempt, BuildFault, BuildPlan, Built, Image
@@ -37,7 +37,7 @@ class Build:
                 if plan.shared and await self.push(builder, plan):
                     await self.answer(Built(reference=plan.reference))
             except NobodyWaits:
-                return
+                continue  # unless somebody came as it ended
             except ExecutorLost as lost:
                 await self.answer(Built(lost=lost.message), on=builder.lease.executor)
             except Fault as fault:
@@ -57,7 +57,7 @@ class Build:
         try:
             return await self.building
         except ActivityError as error:
-            if not self.waiting:
+            if not self.waiting or isinstance(error.cause, CancelledError):
                 raise NobodyWaits from None
             raise meaning(error, State.BUILDING) from None
         finally:
