@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     """TOML file of tiers: `[small] cores = 1, memory = "1GiB", disk = "10GiB", mounts = {genomes = "/data/genomes"}`"""
     registries: Path | None = None
     """TOML file of registries: `[team] host = "h:5000", username = "ci", password_file = "/etc/p", owners = ["ada"]`"""
+    traces: WebAddress | None = None
+    """where a worker sends its OpenTelemetry traces (OTLP over HTTP): http://collector:4318/v1/traces"""
     notifications: Path | None = None
     """TOML file: `web_ui = "https://..."`, `[webhooks] hosts, secret_file`, `[smtp] host, sender, tls, ...`"""
     metrics: Annotated[str, Field(pattern=r"^([0-9.]+|\[[0-9a-f:]+\]):[0-9]{1,5}$")] | None = None

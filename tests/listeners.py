@@ -12,7 +12,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
-WITHIN = 60.0
+WITHIN = 90.0
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from temporal_runs.delivery import Delivery
 from temporal_runs.plugin import RunsPlugin
 from temporal_runs.settings import Settings
 from temporal_runs.store import Store
+from temporal_runs.worker import traces
 from temporal_runs.worker.logs import Named
 
 log = structlog.get_logger()
@@ -23,7 +24,7 @@ async def run_dispatcher(client: Client, settings: Settings) -> None:
     worker = Worker(
         client,
         task_queue=settings.task_queue,
-        plugins=[RunsPlugin(store, settings.tier_table, _delivery(settings))],
+        plugins=[RunsPlugin(store, settings.tier_table, _delivery(settings)), *traces.plugins(settings)],
         # Our one workflow is held to determinism in the sandbox by its tests; in here it would take half this process's
         # time.
         workflow_runner=UnsandboxedWorkflowRunner(),

@@ -25,6 +25,7 @@ from temporal_runs.images import MachineImages
 from temporal_runs.settings import Settings
 from temporal_runs.steps import Tier, tier_queue
 from temporal_runs.store import Store
+from temporal_runs.worker import traces
 from temporal_runs.worker.fence import Fence
 from temporal_runs.worker.gate import Gate, RoomChanged
 from temporal_runs.worker.isolation import isolation, limits_disks
@@ -113,6 +114,7 @@ async def run_executor(
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         interceptors=[Named()],
+        plugins=traces.plugins(settings),
         identity=identity,
     )
     tier_queues = [_tier_queue(client, tier, ledger, changed, identity) for tier in room.tiers.values()]

@@ -1,15 +1,16 @@
-"""What is known of a process from outside: its log and its metrics, as the settings say. Begun before anything else."""
+"""What is known of a process from outside: its log, its metrics, its traces. Begun before anything else is."""
 
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from temporal_runs import metrics
 from temporal_runs.settings import Settings, SettingsError
-from temporal_runs.worker import logs
+from temporal_runs.worker import logs, traces
 
 
 def begin(settings: Settings) -> None:
-    """Of this process; raises SettingsError where its metrics cannot be served."""
+    """Of this process; raises SettingsError where its metrics cannot be served, or its traces not sent."""
     logs.begin()
+    traces.begin(settings)
     Runtime.set_default(runtime(settings), error_if_already_set=False)
 
 

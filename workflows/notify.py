@@ -16,7 +16,7 @@ from temporal_runs.steps import Notification
 A_DAY = timedelta(days=1)
 """How long it is tried: a weekend's outage of somebody's server is not waited for."""
 
-ONE_TRY = timedelta(minutes=2)
+ONE_TRY = timedelta(minutes=1)
 AGAIN_AND_AGAIN = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5))
 
 

@@ -9,7 +9,7 @@ import pytest_asyncio
 from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-from temporal_runs.client import RunFailed
+from temporal_runs.client import RunError, RunFailed
 from temporal_runs.project import ProjectSettings
 from temporal_runs.settings import Settings
 from temporal_runs.status import RunResult, State
@@ -98,6 +98,21 @@ async def test_a_receiver_that_is_down_delays_no_run_and_hears_of_it_later(telli
     hooks.close()
     assert {post.headers["Idempotency-Key"] for post in posts} == {result.execution_id}
     assert posts[0].body == posts[1].body
+
+
+async def test_a_store_that_is_away_as_a_run_ends_loses_no_notification(telling: System):
+    hooks = Hooks()
+    handle = await telling.start("true", tier="huge", queue_limit=5, notify=[{"url": hooks.url}])
+
+    async def waits_for_a_machine() -> bool:
+        return "huge" in ((await handle.status()).reason or "")
+
+    await eventually(waits_for_a_machine)
+    with telling.store_away(), pytest.raises(RunError, match="queue_limit"):
+        await handle.result()
+    said = json.loads((await asyncio.to_thread(hooks.next)).body)
+    hooks.close()
+    assert (said["run_id"], said["cause"]["code"]) == (handle.id, "queue_limit")
 
 
 async def test_a_bad_spec_is_told_too(telling: System):

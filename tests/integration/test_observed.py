@@ -1,6 +1,7 @@
 """Processes of a fleet, looked at from outside: their logs and what Prometheus reads."""
 
 import asyncio
+import gzip
 import json
 import os
 import re
@@ -15,6 +16,8 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest_asyncio
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_runs.client import RunDidNotSucceed, Runs
@@ -22,7 +25,7 @@ from temporal_runs.settings import Settings
 from temporal_runs.store import Store
 from tests.conftest import System, eventually
 from tests.dashboard import metrics_asked_for
-from tests.listeners import Hooks
+from tests.listeners import Hooks, Post
 from tests.registries import free_port
 
 COMMAND = Path(sys.executable).parent / "temporal-runs"
@@ -50,6 +53,16 @@ class Fleet:
     system: System
     dispatcher: Worker
     executor: Worker
+    collector: Hooks
+
+    async def spans(self) -> AsyncIterator[Span]:
+        """As they come."""
+        while True:
+            request = ExportTraceServiceRequest.FromString(body_of(await asyncio.to_thread(self.collector.next)))
+            for resource in request.resource_spans:
+                for scope in resource.scope_spans:
+                    for span in scope.spans:
+                        yield span
 
 
 @pytest_asyncio.fixture
@@ -60,7 +73,9 @@ async def fleet(
     name = f"observed-{uuid.uuid4().hex[:6]}"
     assert settings.tiers
     settings.tiers.write_text(f'[{name}]\ncores = 0.25\nmemory = "32MiB"\n')
+    collector = Hooks()
     environment = {
+        "TEMPORAL_RUNS_TRACES": f"http://127.0.0.1:{collector.port}/v1/traces",
         **os.environ,
         "TEMPORAL_ADDRESS": server.client.service_client.config.target_host,
         "TEMPORAL_RUNS_HOME": str(settings.home),
@@ -82,11 +97,16 @@ async def fleet(
     workers = start("dispatcher"), start("executor", "--id", name, "--serve", f"{name}=1")
     store = Store.open(settings.store_url)
     system = System(server.client, settings, Runs(server.client, settings), store, image, name)
-    yield Fleet(system, *workers)
+    yield Fleet(system, *workers, collector)
     for worker in workers:
         worker.process.send_signal(signal.SIGINT)
     for worker in workers:
         await asyncio.to_thread(worker.process.wait, 60)
+    collector.close()
+
+
+def body_of(post: Post) -> bytes:
+    return gzip.decompress(post.body) if post.headers.get("Content-Encoding") == "gzip" else post.body
 
 
 def measured(text: str, name: str, **labels: str) -> float | None:
@@ -150,3 +170,18 @@ async def test_a_fault_is_logged_with_its_run_its_phase_and_its_executor(fleet: 
         "executor": tier,
     }
     await handle.stop()
+
+
+async def test_a_run_is_one_trace_over_the_processes_that_had_a_part_in_it(fleet: Fleet):
+    handle = await fleet.system.start("true", tier=fleet.system.executor_id)
+    await handle.result()
+    spans: dict[str, Span] = {}
+    async for span in fleet.spans():
+        spans[span.name] = span
+        if {"RunWorkflow:Run", "RunActivity:queue", "RunActivity:run", "RunActivity:finish"} <= spans.keys():
+            break
+    whole = spans["RunWorkflow:Run"]
+    assert {span.trace_id for span in spans.values()} == {whole.trace_id}
+    begun, ended = spans["RunActivity:queue"], spans["RunActivity:finish"]
+    assert whole.start_time_unix_nano <= begun.start_time_unix_nano
+    assert ended.end_time_unix_nano <= whole.end_time_unix_nano
