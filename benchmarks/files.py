@@ -1,12 +1,12 @@
 """What files cost: pushing, preparing and finishing, each beside a baseline that everybody knows.
 
-    python -m benchmarks.files [--sets i ii iii] [--rounds 3] [--s3 s3://bucket/prefix]
+    python -m benchmarks.files [--sets i ii iii flat] [--rounds 3] [--s3 s3://bucket/prefix]
 
-Sets: i = 10,000 files of 4 KiB, ii = 100,000 of 1 KiB in 1,000 folders, iii = one of 4 GiB and 100 of 10 MiB. Ours and
-the baseline are measured in turns, warm, on the file system of --folder, after a sync. Nothing is deleted before the
-end: ext4 is slow to make files where many were just deleted. The last table is of whole activities, from the histories
-of real Runs; it needs root, a Docker engine, and the tests' small image (made by `make test`). --s3 takes an empty
-place and the variables AWS_*.
+Sets: i = 10,000 files of 4 KiB, ii = 100,000 of 1 KiB in 1,000 folders, iii = one of 4 GiB and 100 of 10 MiB, flat =
+60,000 of 1 KiB in one folder. Ours and the baseline are measured in turns, warm, on the file system of --folder, after
+a sync. Nothing is deleted before the end: ext4 is slow to make files where many were just deleted. The last table is of
+whole activities, from the histories of real Runs; it needs root, a Docker engine, and the tests' small image (made by
+`make test`). --s3 takes an empty place and the variables AWS_*.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from pathlib import Path
 
 import obstore
 from blake3 import blake3
-from obstore.store import from_url
+from obstore.store import ObjectStore, from_url
 
 from benchmarks.system import IMAGE, activity_seconds, system
 from temporal_runs.client import Runs
@@ -34,6 +34,7 @@ from temporal_runs.store import Store
 from temporal_runs.workspaces import Cache, Workspace, Workspaces
 
 OWNER = (1000, 1000)
+SETS = ("i", "ii", "iii", "flat")
 UNCHANGED = 5
 """Looks at a folder in which nothing changed, a round."""
 CHANGED = 10
@@ -50,6 +51,8 @@ def contents(name: str) -> Iterator[tuple[str, int]]:
             yield from ((f"{n % 100:03}/{n:05}", 4 * KIB) for n in range(10_000))
         case "ii":
             yield from ((f"{n % 1000:04}/{n:06}", KIB) for n in range(100_000))
+        case "flat":
+            yield from ((f"{n:06}", KIB) for n in range(60_000))
         case _:
             yield "big", 4096 * MIB
             yield from ((f"{n:03}", 10 * MIB) for n in range(100))
@@ -97,7 +100,7 @@ def link_loop(blobs: Path, source: Path, target: Path) -> float:
     found: list[tuple[str, str]] = []
     for top, _, names in os.walk(source):
         folder = target / Path(top).relative_to(source)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         found += [(there.pop(), str(folder / name)) for name in names]
 
     def link_all() -> None:
@@ -205,38 +208,46 @@ def measure(name: str, folder: Path, rounds: int) -> None:
         one_round(name, source, folder / str(number), times)
         if name == "iii":
             shutil.rmtree(folder / str(number))
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(f"set {name}, medians of {rounds} rounds")
+    report(f"set {name}, medians of {rounds} rounds", times, before, sum(1 for _ in contents(name)))
+
+
+def report(title: str, times: Times, before: int, count: int) -> None:
+    """What was measured, and the memory that this process took beyond what it had, by that many files."""
+    print(title)
     for what, pairs in times.items():
         ours, baseline = (statistics.median(side) for side in zip(*pairs, strict=True))
         compared = f"{baseline * 1000:10,.1f} ms   x {ours / baseline:.2f}" if baseline else ""
         print(f"  {what:52} {ours * 1000:10,.1f} ms {compared}")
-    print(f"  {'memory, at most':52} {grown / KIB:10,.1f} MiB")
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * KIB
+    print(f"  {'memory, at most':52} {grown / MIB:10,.1f} MiB, {grown / count:,.0f} bytes a file", flush=True)
 
 
-def to_s3_and_back(url: str, folder: Path) -> None:
-    """Set i in packs, and one object a file, by as many threads."""
+def to_s3_and_back(url: str, folder: Path, rounds: int) -> None:
+    """Set i in packs, and one object a file by as many threads, in turns; in a process of its own, for its memory."""
     source = made("i", folder / "source")
-    store, plain = Store.open(f"{url}/store"), from_url(f"{url}/plain")
-
-    def ours() -> None:
-        version = store.push("p", source, base=None, author="bench", message="").version
-        store.checkout("p", version, folder / "back")
-
     names = [path for path, _ in contents("i")]
-    for name in names:
-        (folder / "plain" / name).parent.mkdir(parents=True, exist_ok=True)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    times: Times = {}
+    for number in range(rounds):
+        store, plain = Store.open(f"{url}/{number}/store"), from_url(f"{url}/{number}/plain")
+        back = folder / f"plain-{number}"
+        for name in names:
+            (back / name).parent.mkdir(parents=True, exist_ok=True)
 
-    def there_and_back(name: str) -> None:
-        obstore.put(plain, name, (source / name).read_bytes(), use_multipart=False)
-        (folder / "plain" / name).write_bytes(obstore.get(plain, name).bytes())
+        def ours(store: Store = store, back: Path = folder / f"back-{number}") -> None:
+            version = store.push("p", source, base=None, author="bench", message="").version
+            store.checkout("p", version, back)
 
-    def baseline() -> None:
-        with ThreadPoolExecutor(16) as threads:
-            list(threads.map(there_and_back, names))
+        def there_and_back(name: str, plain: ObjectStore = plain, back: Path = back) -> None:
+            obstore.put(plain, name, (source / name).read_bytes(), use_multipart=False)
+            (back / name).write_bytes(obstore.get(plain, name).bytes())
 
-    a, b = timed(ours), timed(baseline)
-    print(f"set i to S3 and back: {a:.2f} s, one object a file {b:.2f} s, {b / a:.1f} x faster")
+        def baseline(one: Callable[[str], None] = there_and_back) -> None:
+            with ThreadPoolExecutor(16) as threads:
+                list(threads.map(one, names))
+
+        times.setdefault("to S3 and back / one object a file", []).append((timed(ours), timed(baseline)))
+    report(f"set i, medians of {rounds} rounds", times, before, len(names))
 
 
 async def activities(name: str, folder: Path) -> None:
@@ -261,23 +272,29 @@ async def activities(name: str, folder: Path) -> None:
             print(f"  set {name}, Run {what:18} prepare {prepare:8.1f} ms, finish {finish:8.1f} ms")
 
 
+def alone(work: Callable[..., None], *arguments: object) -> None:
+    """Does it in a process of its own."""
+    process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{work.__name__} failed")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", nargs="+", default=["i", "ii", "iii"], choices=["i", "ii", "iii"])
+    parser.add_argument("--sets", nargs="+", default=[*SETS], choices=SETS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where to work [default: the folder for temporary files]")
     parser.add_argument("--s3", help="an empty place in a bucket")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         for name in arguments.sets:
-            spawn = multiprocessing.get_context("spawn")
-            process = spawn.Process(target=measure, args=(name, Path(folder, name), arguments.rounds))
-            process.start()
-            process.join()
+            alone(measure, name, Path(folder, name), arguments.rounds)
         for name in arguments.sets:
             asyncio.run(activities(name, Path(folder, f"runs-{name}")))
         if arguments.s3:
-            to_s3_and_back(arguments.s3, Path(folder, "s3"))
+            alone(to_s3_and_back, arguments.s3, Path(folder, "s3"), arguments.rounds)
 
 
 if __name__ == "__main__":

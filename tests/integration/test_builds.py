@@ -1,7 +1,6 @@
 """One build for all Runs that need it: shared, failed together, ended by the last who stops, and never run twice."""
 
 import asyncio
-import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -19,7 +18,8 @@ from temporal_runs.status import RunResult, State
 from tests.conftest import System, eventually, running
 from tests.registries import Registry, Sick
 
-MARKER = "temporal-runs-test-build"
+NAP = f"RUN sleep 1234 # {uuid.uuid4().hex}"
+"""An instruction that is told from those of other tests on this machine."""
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +93,11 @@ async def begun(system: System, handle: RunHandle) -> None:
 
 
 def sleeping_builds() -> list[object]:
-    """Containers in which an instruction `sleep 1234` is carried out."""
+    """Containers in which NAP is carried out."""
     return [
-        one for one in docker.from_env().containers.list() if "sleep 1234" in json.dumps(one.attrs["Config"]["Cmd"])
+        one
+        for one in docker.from_env().containers.list()
+        if NAP.removeprefix("RUN ") in (one.attrs["Config"]["Cmd"] or ())
     ]
 
 
@@ -155,7 +157,7 @@ async def test_a_build_that_fails_fails_all_who_wait_with_the_line_and_the_last_
 
 
 async def test_stopping_one_run_leaves_the_build_to_the_others_and_stopping_the_last_ends_it(sharing: System):
-    spec = {**sharing.spec("true"), **unbuilt(sharing, "RUN sleep 1234")}
+    spec = {**sharing.spec("true"), **unbuilt(sharing, NAP)}
     first = await sharing.runs.start(spec)
     await begun(sharing, first)
     second = await sharing.runs.start(spec)
@@ -181,14 +183,14 @@ async def _closed(system: System, build: str) -> bool:
 
 
 async def test_a_build_past_its_limit_is_ended_and_named(sharing: System):
-    environment = {**unbuilt(sharing, "RUN sleep 1234")["environment"], "build_limit": 3}
+    environment = {**unbuilt(sharing, NAP)["environment"], "build_limit": 3}
     handle = await sharing.start("true", tier="alone", environment=environment)
     with pytest.raises(RunFailed) as failure:
         await handle.result()
     cause = failure.value.result.cause
     assert cause.code == "build_failed"
     assert "build_limit" in cause.message
-    assert "RUN sleep 1234" in cause.evidence["instruction"]
+    assert NAP in cause.evidence["instruction"]
     await eventually(lambda: not sleeping_builds())
 
 
