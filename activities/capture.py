@@ -1,17 +1,18 @@
-"""The console of a container, brought into the store byte for byte while the command runs.
+"""The console of a container, brought into the store while the command runs, byte for byte.
 
-The position is counted in bytes of the container's own log, so that a capture which is taken up again, by a restarted
-executor or after a frozen stream, neither loses nor doubles anything.
+What is stored says where the engine's log goes on, so that a capture which is taken up again, by a restarted executor
+or after a stream that broke off, neither loses nor doubles anything. Its memory does not grow with what is printed.
 """
 
 import asyncio
 import contextlib
+from typing import Self
 
 import structlog
 
 from temporal_runs.activities.leases import Holding
 from temporal_runs.console import ConsoleReader, ConsoleWriter
-from temporal_runs.engine import ContainerMissing, Engine
+from temporal_runs.engine import Console, ContainerMissing, Engine
 from temporal_runs.store import Store, StoreError
 
 log = structlog.get_logger()
@@ -25,15 +26,20 @@ FROZEN_SECONDS = 5
 class Capture:
     """Follows one container's console. `last_lines` is what a person is shown of it."""
 
-    def __init__(self, engine: Engine, store: Store, holding: Holding, secrets: list[str]) -> None:
+    def __init__(self, engine: Engine, store: Store, holding: Holding, secrets: list[str], cap: int) -> None:
         attempt = holding.request.attempt
+        place = store, attempt.run_id, attempt.execution_id, attempt.number
         self._engine = engine
         self._container = holding.container
-        self._writer = ConsoleWriter(store, attempt.run_id, attempt.execution_id, attempt.number)
-        self._reader = ConsoleReader(store, attempt.run_id, attempt.execution_id, attempt.number)
+        self._writer = ConsoleWriter(*place, cap=cap)
+        self._reader = ConsoleReader(*place)
         self._secrets = [secret for secret in secrets if secret]
         self._tail = b""
+        self._tail_size = LAST_BYTES + max((len(secret.encode()) for secret in self._secrets), default=0)
+        self._stream: Console | None = None
         self._streaming: asyncio.Task[None] | None = None
+        self._stopped = False
+        self._trouble = ""
 
     @property
     def last_lines(self) -> str:
@@ -41,17 +47,31 @@ class Capture:
         text = self._tail.decode(errors="replace")
         for secret in self._secrets:
             text = text.replace(secret, "***")
+        if len(self._tail) == self._tail_size:
+            # It may begin within a secret.
+            text = text[self._tail_size - LAST_BYTES :]
         return "\n".join(text.splitlines()[-LAST_LINES:])
 
-    async def start(self) -> None:
+    async def __aenter__(self) -> Self:
         """Takes up the console where an earlier capture left it, and follows it."""
-        await asyncio.to_thread(self._writer.resume)
         self._streaming = asyncio.create_task(asyncio.to_thread(self._copy, follow=True))
+        return self
+
+    async def __aexit__(self, problem: type[BaseException] | None, *_: object) -> None:
+        """After an exception the container may run on: lets go of it, for another capture to take up."""
+        if problem:
+            await asyncio.to_thread(self._writer.leave)
+            await self._stop_streaming()
 
     async def flush(self) -> None:
-        """Stores what has come since; a store that is away is tried again with the next flush."""
+        """Stores what has come since. A store or an engine that is away is tried again with the next flush."""
         with contextlib.suppress(StoreError):
             await asyncio.to_thread(self._writer.flush)
+        if self._streaming and self._streaming.done() and (trouble := self._streaming.exception()):
+            if str(trouble) != self._trouble:
+                self._trouble = str(trouble)
+                log.warning("console is taken up again", container=self._container, error=self._trouble)
+            self._streaming = asyncio.create_task(asyncio.to_thread(self._copy, follow=True))
 
     async def finish(self) -> int:
         """Brings in the rest of an ended container's console and marks its end; gives the number of bytes.
@@ -62,31 +82,40 @@ class Capture:
             await asyncio.wait({self._streaming}, timeout=FROZEN_SECONDS)
         if self._streaming and self._streaming.done() and not self._streaming.exception():
             return await asyncio.to_thread(self._writer.close)
+        await self._stop_streaming()
         return await asyncio.to_thread(self.complete)
 
     def complete(self) -> int:
         """The same for a container that nobody followed to its end; one that is gone has its console as it is."""
-        if (bytes_in_all := self._reader.end()) is not None:
-            return bytes_in_all
-        self._writer.resume()
+        if end := self._reader.end():
+            self._tail = self._stored_tail()
+            return end.bytes
         with contextlib.suppress(ContainerMissing):
             self._copy(follow=False)
         return self._writer.close()
 
-    def _copy(self, *, follow: bool) -> None:
-        start = self._writer.position
-        seen = 0
-        stream = self._engine.console(self._container, follow=follow)
-        with contextlib.closing(stream):  # type: ignore[type-var]
-            for chunk in stream:
-                self._tail = (self._tail + chunk)[-LAST_BYTES:]
-                if seen + len(chunk) > start:
-                    self._take(chunk, seen)
-                seen += len(chunk)
+    async def _stop_streaming(self) -> None:
+        self._stopped = True
+        if self._stream:
+            self._stream.close()
+        if self._streaming:
+            await asyncio.gather(self._streaming, return_exceptions=True)
 
-    def _take(self, chunk: bytes, offset: int) -> None:
-        try:
-            self._writer.write(chunk, offset=offset)
-        except StoreError as error:
-            # The bytes are kept for the next flush; reading on keeps the command from blocking.
-            log.warning("console waits for the store", container=self._container, error=str(error))
+    def _copy(self, *, follow: bool) -> None:
+        after = self._writer.resume()
+        self._tail = self._stored_tail()
+        self._stream = self._engine.console(self._container, follow=follow, after=after)
+        with contextlib.closing(self._stream) as stream:
+            if follow and self._stopped:
+                return
+            for piece in stream:
+                self._tail = (self._tail + piece.data)[-self._tail_size :]
+                self._writer.write(piece.stream, piece.at, piece.data, piece.mark, after_loss=piece.after_loss)
+
+    def _stored_tail(self) -> bytes:
+        tail = b""
+        for segment in self._reader.backwards():
+            tail = segment.data[-self._tail_size :] + tail
+            if len(tail) >= self._tail_size:
+                break
+        return tail[-self._tail_size :]

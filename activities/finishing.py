@@ -31,6 +31,7 @@ class Finishing:
         engine: Engine,
         leases: Leases,
         attendants: Attendants,
+        console_cap: int,
     ) -> None:
         self._store = store
         self._workspaces = workspaces
@@ -38,6 +39,7 @@ class Finishing:
         self._engine = engine
         self._leases = leases
         self._attendants = attendants
+        self._console_cap = console_cap
 
     @activity.defn(name="finish")
     async def finish(self, completion: Completion) -> Finished:
@@ -76,7 +78,7 @@ class Finishing:
             self._engine.wait(holding.container)
         finished = Finished()
         if holding.begun:
-            Capture(self._engine, self._store, holding, []).complete()
+            Capture(self._engine, self._store, holding, [], self._console_cap).complete()
             if holding.commit_results:
                 finished = self._land(holding, ref, attendance)
         self._engine.remove(holding.container)

@@ -43,6 +43,7 @@ class Running:
         attendants: Attendants,
         secrets_folder: Path,
         labels: dict[str, str],
+        console_cap: int,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -52,6 +53,7 @@ class Running:
         self._attendants = attendants
         self._secrets_folder = secrets_folder
         self._labels = labels
+        self._console_cap = console_cap
 
     @activity.defn(name="run")
     async def run(self, order: Order) -> Exit:
@@ -99,12 +101,12 @@ class Running:
 
     async def _until_it_ends(self, assignment: Assignment, attendance: Attendance) -> Exit:
         command, capture, meter = self._observe(attendance.holding)
-        await capture.start()
-        watching = asyncio.create_task(_watch(attendance, capture, meter))
-        try:
-            ended_by = await self._end_of(command, attendance.holding.container, assignment.inputs.spec)
-        finally:
-            watching.cancel()
+        async with capture:
+            watching = asyncio.create_task(_watch(attendance, capture, meter))
+            try:
+                ended_by = await self._end_of(command, attendance.holding.container, assignment.inputs.spec)
+            finally:
+                watching.cancel()
         self._require_lease(assignment, attendance.holding)
         return await self._exit(command, capture, meter, ended_by)
 
@@ -113,7 +115,7 @@ class Running:
         secrets = read_secrets(holding.assignment.inputs.spec.secrets, self._secrets_folder)
         return (
             Command(self._engine, holding.container),
-            Capture(self._engine, self._store, holding, list(secrets.values())),
+            Capture(self._engine, self._store, holding, list(secrets.values()), self._console_cap),
             Meter(self._engine, holding.container, partial(self._disk_full, holding)),
         )
 

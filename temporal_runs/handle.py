@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from temporal_runs.asking import (
     asking,
     described,
 )
-from temporal_runs.console import ConsoleReader
+from temporal_runs.console import EVERYTHING, ConsoleReader, Gap, Printed, Segment, Selection
 from temporal_runs.outcome import (
     RunsError,
     as_status,
@@ -116,9 +116,20 @@ class RunHandle:
 
         A Run that was restarted elsewhere has the console of each attempt, one after the other.
         """
-        pieces = self._console_as_it_comes() if follow else self._console_so_far()
-        async for piece in pieces:
-            yield piece
+        async for segment, _ in self._segments(follow, EVERYTHING):
+            yield segment.data
+
+    async def console(self, follow: bool = False, selection: Selection = EVERYTHING) -> AsyncIterator[Printed | Gap]:
+        """What the command printed, with its streams and times, and where bytes are missing.
+
+        A selection with a tail begins in the last attempt. Raises StoreCorrupt where it is not what was printed.
+        """
+        async for segment, missing in self._segments(follow, selection):
+            if missing:
+                yield Gap(missing)
+            for piece in segment.printed():
+                if isinstance(piece, Gap) or selection.shows(piece):
+                    yield piece
 
     async def stop(self, *, commit_results: bool = True, reason: str | None = None) -> bool:
         """Asks the Run to stop; returns when that is accepted. False: it had already ended."""
@@ -232,22 +243,30 @@ class RunHandle:
             ):
                 return
 
-    async def _console_so_far(self) -> AsyncIterator[bytes]:
+    def _segments(self, follow: bool, selection: Selection) -> AsyncIterator[tuple[Segment, int]]:
+        """The console's segments, with the number of bytes that are missing before each."""
+        return self._console_as_it_comes(selection) if follow else self._console_so_far(selection)
+
+    async def _console_so_far(self, selection: Selection) -> AsyncIterator[tuple[Segment, int]]:
         info = await self._described()
         execution_id = info.execution.run_id if info else (await self._remembered()).execution_id
         store = await self._runs.store()
         keys = await asyncio.to_thread(store.list, f"console/{self._id}/{execution_id}/")
-        for attempt in sorted({int(key.split("/")[3]) for key in keys}):
-            reader, offset = ConsoleReader(store, self._id, execution_id, attempt), 0
-            while piece := await asyncio.to_thread(reader.read, offset):
-                offset += len(piece)
-                yield piece
+        attempts = sorted({int(key.split("/")[3]) for key in keys})
 
-    async def _console_as_it_comes(self) -> AsyncIterator[bytes]:
+        async def all_there_is() -> bool:
+            return True
+
+        for attempt in attempts if selection.tail is None else attempts[-1:]:
+            reader = ConsoleReader(store, self._id, execution_id, attempt)
+            async for found in _selected(reader, selection, all_there_is):
+                yield found
+
+    async def _console_as_it_comes(self, selection: Selection) -> AsyncIterator[tuple[Segment, int]]:
         status = await self.status()
         store = await self._runs.store()
         asked = time.monotonic()
-        attempt = 1
+        attempt = 1 if selection.tail is None else status.attempt
 
         async def attempt_is_over() -> bool:
             nonlocal status, asked
@@ -261,8 +280,8 @@ class RunHandle:
 
         while True:
             reader = ConsoleReader(store, self._id, status.execution_id, attempt)
-            async for piece in reader.follow(is_over=attempt_is_over):
-                yield piece
+            async for found in _selected(reader, selection, attempt_is_over):
+                yield found
             # An end mark alone is not the end: an attempt that was given up may be followed by another.
             while not await attempt_is_over():
                 if status.state in (State.FINISHING, State.STOPPING):
@@ -271,6 +290,15 @@ class RunHandle:
             if attempt >= status.attempt:
                 return
             attempt += 1
+
+
+async def _selected(
+    reader: ConsoleReader, selection: Selection, is_over: Callable[[], Awaitable[bool]]
+) -> AsyncIterator[tuple[Segment, int]]:
+    offset = await asyncio.to_thread(selection.begin, reader)
+    async for segment in reader.follow(offset, is_over=is_over):
+        yield segment, segment.start - offset
+        offset = segment.end
 
 
 class _Patience:

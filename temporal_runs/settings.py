@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     """bytes of projects' files an executor keeps for the next Runs: 512MiB, 100GiB"""
     images: Annotated[int, BeforeValidator(memory_bytes)] = 50 * GIB
     """bytes of images that an executor keeps of those it has pulled or built"""
+    console: Annotated[int, BeforeValidator(memory_bytes), Field(ge=2**16)] = 1 * GIB
+    """bytes that are kept of what a command prints: of more, the first half and the last one"""
     tiers: Path | None = None
     """TOML file of tiers: `[small] cores = 1, memory = "1GiB", disk = "10GiB", mounts = {genomes = "/data/genomes"}`"""
     registries: Path | None = None

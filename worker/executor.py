@@ -85,8 +85,10 @@ async def run_executor(
     preparing = Preparing(workspaces, engine, attendants, labels, provision)
     building = Building(provision, attendants)
     pulling = Pulling(provision, attendants)
-    running = Running(store, engine, ledger, fence, workspaces, attendants, settings.secrets_folder, labels)
-    finishing = Finishing(store, workspaces, images, engine, ledger, attendants)
+    running = Running(
+        store, engine, ledger, fence, workspaces, attendants, settings.secrets_folder, labels, settings.console
+    )
+    finishing = Finishing(store, workspaces, images, engine, ledger, attendants, settings.console)
     period = min(60, settings.lease / 3)
     janitor = Janitor(client, ledger, engine, workspaces, images, finishing, labels, period)
     fleet = Fleet(store)

@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from temporal_runs.cli import environment, files, fleet, past, processes, run, runs
+from temporal_runs.cli import environment, files, fleet, logs, past, processes, run, runs
 
 app = typer.Typer(
     name="temporal-runs",
@@ -24,7 +24,7 @@ for name, function in {
     "start": runs.start,
     "status": runs.status,
     "watch": runs.watch,
-    "logs": runs.logs,
+    "logs": logs.logs,
     "stop": runs.stop,
     "list": past.list_runs,
     "history": past.history,

@@ -101,28 +101,6 @@ def watch(id: RunId, as_json: Json = False) -> int:
         return exits.FOLLOWER_LEFT
 
 
-def logs(
-    id: RunId,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the command has ended.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document that holds the text.")] = False,
-) -> int:
-    """Print what the command has printed: its own bytes, and nothing else."""
-    from temporal_runs.cli import output, session
-    from temporal_runs.cli.follow import ConsoleCopy, stdout_bytes
-    from temporal_runs.settings import Settings
-
-    async def work() -> int:
-        handle = (await session.open_runs(Settings.load())).get(id)
-        if as_json:
-            text = b"".join([piece async for piece in handle.logs(follow=follow)])
-            output.print_json({"run_id": id, "console": text.decode(errors="replace"), "bytes": len(text)})
-        else:
-            await ConsoleCopy(stdout_bytes()).copy(handle.logs(follow=follow))
-        return exits.DONE
-
-    return session.in_loop(work())
-
-
 def stop(
     id: RunId,
     discard: Annotated[bool, typer.Option("--discard", help="Keep none of its results.")] = False,

@@ -1,6 +1,6 @@
 """Docker engine access. Knows nothing of Temporal or of Runs."""
 
-from .console import Console
+from .console import Console, Piece
 from .containers import ContainerSpec, ContainerState
 from .context import Build, ContextFile
 from .credentials import Credentials
@@ -46,6 +46,7 @@ __all__ = [
     "KillEvent",
     "Layer",
     "ListedImage",
+    "Piece",
     "Progress",
     "RegistryUnavailable",
     "Report",

@@ -156,9 +156,12 @@ class Containers:
         # One that is just being removed has lost its name.
         return [(one["Names"][0].removeprefix("/"), one["Labels"]) for one in found if one["Names"]]
 
-    def console(self, name: str, *, follow: bool) -> Console:
-        """What a container has printed, from its first byte; with `follow` until it ends. Raises ContainerMissing."""
-        return Console(self._connection, name, follow=follow)
+    def console(self, name: str, *, follow: bool, after: str = "") -> Console:
+        """What a container has printed, from its first byte or behind a piece's mark; with `follow` until it ends.
+
+        Raises ContainerMissing.
+        """
+        return Console(self._connection, name, follow=follow, after=after)
 
     def _made(self, spec: ContainerSpec) -> bool:
         try:

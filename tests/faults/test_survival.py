@@ -108,7 +108,7 @@ async def test_the_server_is_killed_and_comes_back(fleet: Fleet):
     result = await handle.result()
     assert result.state is State.SUCCEEDED
     assert fleet.files(project)["starts"] == b"started\n"
-    assert json.loads(fleet.store.get(f"console/{handle.id}/{result.execution_id}/1/end")) == {"bytes": 11}
+    assert json.loads(fleet.store.get(f"console/{handle.id}/{result.execution_id}/1/end"))["bytes"] == 11
 
 
 async def test_the_dispatcher_is_killed_and_comes_back(fleet: Fleet):

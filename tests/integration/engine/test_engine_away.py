@@ -77,7 +77,7 @@ def test_a_wait_that_is_cut_off_is_no_exit(engine_at: EngineAt, cable, started: 
 def test_a_console_that_is_cut_off_is_not_at_its_end(engine_at: EngineAt, cable, started: Callable[..., str]) -> None:
     engine = engine_at(f"unix://{cable.path}")
     console = engine.console(started("sh", "-c", "echo up; sleep 600"), follow=True)
-    assert next(console) == b"up\n"
+    assert next(console).data == b"up\n"
     cable.cut()
     with pytest.raises(EngineUnavailable):
         next(console)

@@ -43,7 +43,7 @@ def test_a_command_is_never_started_twice(engine: Engine, ended: Ended) -> None:
     before = engine.state(name)
     engine.start(name)
     assert engine.state(name) == before
-    assert b"".join(engine.console(name, follow=False)) == b"once\n"
+    assert b"".join(engine.console(name, follow=False).bytes()) == b"once\n"
 
 
 def test_many_threads_that_make_and_start_one_container_run_its_command_once(
@@ -59,7 +59,7 @@ def test_many_threads_that_make_and_start_one_container_run_its_command_once(
     with ThreadPoolExecutor(20) as threads:
         for made in [threads.submit(make) for _ in range(20)]:
             made.result()
-    assert b"".join(engine.console(spec.name, follow=False)) == b"once\n"
+    assert b"".join(engine.console(spec.name, follow=False).bytes()) == b"once\n"
 
 
 @pytest.mark.parametrize(
@@ -83,16 +83,16 @@ def test_a_script_that_is_not_executable_ends_with_126(engine: Engine, ended: En
     tmp_path.chmod(0o755)
     name = ended("/mnt/script.sh", mounts={str(tmp_path): "/mnt"})
     assert exit_code(engine, name) == 126
-    assert b"Permission denied" in b"".join(engine.console(name, follow=False))
+    assert b"Permission denied" in b"".join(engine.console(name, follow=False).bytes())
 
 
 def test_the_image_s_entrypoint_is_not_used(engine: Engine, ended: Ended) -> None:
-    assert b"".join(engine.console(ended("echo", "mine"), follow=False)) == b"mine\n"
+    assert b"".join(engine.console(ended("echo", "mine"), follow=False).bytes()) == b"mine\n"
 
 
 def test_a_command_has_no_privileges(engine: Engine, ended: Ended) -> None:
     name = ended("cat", "/proc/self/status")
-    status = b"".join(engine.console(name, follow=False)).decode()
+    status = b"".join(engine.console(name, follow=False).bytes()).decode()
     assert "NoNewPrivs:\t1" in status
     assert "CapBnd:\t0000000000000000" in status
     assert "Uid:\t1000" in status
@@ -113,7 +113,7 @@ def test_a_container_is_made_with_all_of_its_limits(engine: Engine, make_spec: M
 
 def test_processes_and_shared_memory_past_the_limit_are_refused(engine: Engine, ended: Ended) -> None:
     many = "for i in $(seq 100); do sleep 60 & done"
-    assert b"can't fork" in b"".join(engine.console(ended("sh", "-c", many), follow=False))
+    assert b"can't fork" in b"".join(engine.console(ended("sh", "-c", many), follow=False).bytes())
     fill = "head -c {} /dev/zero > /dev/shm/file"
     assert [exit_code(engine, ended("sh", "-c", fill.format(size))) for size in (2**20, 2**21)] == [0, 1]
 

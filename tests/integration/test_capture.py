@@ -1,0 +1,172 @@
+"""The console of a real container comes into the store whole, whatever it prints and whoever captures it."""
+
+import asyncio
+import json
+import random
+import tracemalloc
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from temporal_runs.activities.capture import Capture
+from temporal_runs.activities.leases import Holding
+from temporal_runs.console import ConsoleReader, Gap, Printed
+from temporal_runs.engine import ContainerSpec, Engine
+from temporal_runs.steps import Attempt, Request, Tier
+from temporal_runs.store import Store
+from tests.conftest import eventually
+
+GIB = 2**30
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine.connect()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def started(engine: Engine, image: str, tmp_path: Path) -> Iterator[Callable[[str], Holding]]:
+    """Starts a command in a container that sees the test's folder, and gives what an executor would hold of it."""
+    found = engine.find_image(image)
+    assert found
+    tmp_path.chmod(0o755)
+    names: list[str] = []
+
+    def start(command: str) -> Holding:
+        attempt = Attempt(run_id=f"c-{uuid.uuid4().hex[:8]}", execution_id="execution")
+        spec = ContainerSpec(
+            name=f"run-{attempt.key}",
+            image=found.id,
+            argv=["sh", "-c", command],
+            env={},
+            working_dir="/mnt",
+            mounts={str(tmp_path): "/mnt"},
+            user="1000:1000",
+            cores=1,
+            memory=64 * 2**20,
+            pids=64,
+            shm=2**20,
+        )
+        names.append(spec.name)
+        engine.create(spec)
+        engine.start(spec.name)
+        request = Request(attempt=attempt, tier=Tier(name="tiny", cores=1, memory=64 * 2**20))
+        return Holding(token="t", request=request, granted_at=datetime.now(UTC))
+
+    yield start
+    for name in names:
+        engine.remove(name)
+
+
+def reader(store: Store, holding: Holding) -> ConsoleReader:
+    return ConsoleReader(store, holding.request.attempt.run_id, "execution", 1)
+
+
+async def printed(store: Store, holding: Holding) -> list[Printed | Gap]:
+    return [piece async for segment in reader(store, holding).follow() for piece in segment.printed()]
+
+
+async def whole(store: Store, holding: Holding) -> bytes:
+    return b"".join([segment.data async for segment in reader(store, holding).follow()])
+
+
+async def captured(capture: Capture, engine: Engine, holding: Holding) -> int:
+    async with capture:
+        waiting = asyncio.create_task(asyncio.to_thread(engine.wait, holding.container))
+        while not waiting.done():
+            await asyncio.wait({waiting}, timeout=0.2)
+            await capture.flush()
+        return await capture.finish()
+
+
+async def test_bytes_that_are_no_text_and_lines_of_megabytes(
+    engine: Engine, store: Store, started: Callable[[str], Holding], tmp_path: Path
+):
+    line = random.Random(1).randbytes(3 * 2**20).replace(b"\n", b"\r")
+    (tmp_path / "line").write_bytes(line)
+    holding = started("cat line; echo; cat line >&2; printf '10 %%\\r20 %%\\r'")
+    assert await captured(Capture(engine, store, holding, [], GIB), engine, holding) == 2 * len(line) + 11
+    pieces = [piece for piece in await printed(store, holding) if isinstance(piece, Printed)]
+    assert b"".join(piece.data for piece in pieces if piece.stream == "stdout") == line + b"\n10 %\r20 %\r"
+    assert b"".join(piece.data for piece in pieces if piece.stream == "stderr") == line
+
+
+async def test_captures_that_break_off_neither_lose_nor_double(
+    engine: Engine, store: Store, started: Callable[[str], Holding], tmp_path: Path
+):
+    holding = started("for i in $(seq 40); do seq 2000; seq 3 >&2; done; while [ ! -e go ]; do sleep 0.1; done; echo")
+    for _ in range(5):
+        with pytest.raises(ZeroDivisionError):
+            async with Capture(engine, store, holding, [], GIB) as capture:
+                await asyncio.sleep(0.2)
+                await capture.flush()
+                raise ZeroDivisionError
+    (tmp_path / "go").touch()
+    await captured(Capture(engine, store, holding, [], GIB), engine, holding)
+    pieces = [piece for piece in await printed(store, holding) if isinstance(piece, Printed)]
+    assert b"".join(piece.data for piece in pieces if piece.stream == "stderr") == b"1\n2\n3\n" * 40
+    assert (
+        b"".join(piece.data for piece in pieces if piece.stream == "stdout")
+        == b"".join(b"%d\n" % n for n in range(1, 2001)) * 40 + b"\n"
+    )
+
+
+async def test_a_store_that_goes_away_meanwhile_loses_nothing_and_costs_no_memory(
+    engine: Engine, store: Store, started: Callable[[str], Holding], tmp_path: Path
+):
+    wait = "while [ ! -e {} ]; do sleep 0.1; done"
+    holding = started(f"{wait.format('go')}; seq 1000000; {wait.format('on')}; echo on")
+    capture = Capture(engine, store, holding, [], GIB)
+    async with capture:
+        (tmp_path / "store").rename(tmp_path / "away")
+        (tmp_path / "go").touch()
+        tracemalloc.start()
+        for _ in range(10):
+            await asyncio.sleep(0.2)
+            await capture.flush()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 40 * 2**20
+        (tmp_path / "away").rename(tmp_path / "store")
+        (tmp_path / "on").touch()
+        await asyncio.to_thread(engine.wait, holding.container)
+        await capture.finish()
+    text = await whole(store, holding)
+    assert text.endswith(b"999999\n1000000\non\n")
+    assert len(text) == sum(len(b"%d\n" % n) for n in range(1, 1000001)) + 3
+    assert capture.last_lines.endswith("1000000\non")
+
+
+async def test_a_million_lines_are_all_there_and_a_cap_keeps_both_ends(
+    engine: Engine, store: Store, started: Callable[[str], Holding]
+):
+    whole_one, capped = started("seq 1000000"), started("seq 1000000")
+    size = sum(len(b"%d\n" % n) for n in range(1, 1000001))
+    assert await captured(Capture(engine, store, whole_one, [], GIB), engine, whole_one) == size
+    assert await whole(store, whole_one) == b"".join(b"%d\n" % n for n in range(1, 1000001))
+    assert await captured(Capture(engine, store, capped, [], 2**16), engine, capped) == size
+    text = await whole(store, capped)
+    assert text.startswith(b"1\n2\n3\n")
+    assert text.endswith(b"999999\n1000000\n")
+    assert json.loads(store.get(f"console/{capped.request.attempt.run_id}/execution/1/end") or b"")["bytes"] == size
+
+
+async def test_last_lines_show_nothing_of_a_secret_not_even_its_end(
+    engine: Engine, store: Store, started: Callable[[str], Holding]
+):
+    secret = "begin-" + "x" * 300 + "-end"
+    holding = started(f"for i in $(seq 40); do printf {secret}; done; echo; echo done")
+    capture = Capture(engine, store, holding, [secret], GIB)
+    await captured(capture, engine, holding)
+    assert "x" not in capture.last_lines
+    assert "-end" not in capture.last_lines
+    assert capture.last_lines.endswith("done")
+    await eventually(lambda: reader(store, holding).end())
