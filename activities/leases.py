@@ -26,6 +26,8 @@ class Holding(Model):
     engine_lost_at: datetime | None = None
     """when the Docker engine was first seen to be away while the command ran"""
     commit_results: bool = True
+    kept: Finished | None = None
+    """set where console and results are safe, and something could not be removed afterwards"""
     finished: Finished | None = None
     """set when everything but this record is gone; it takes no room, and answers a finish that is asked again"""
 

@@ -8,7 +8,6 @@ in each other's way, as an executor, another's engine and a third one's network,
 import asyncio
 import json
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +22,7 @@ from temporal_runs.client import RunDidNotSucceed, RunHandle
 from temporal_runs.settings import Settings
 from temporal_runs.status import RunResult, State
 from tests.engines import EngineOfItsOwn
-from tests.faults.conftest import Fleet, Process, fleet_of, require_nothing_left
+from tests.faults.conftest import Fleet, Process, fleet_of, free_port, require_nothing_left
 from tests.witness import check
 
 TIERS = {"executor": "one", "engine": "two", "machine": "two", "network": "three", "dispatcher": "one", "server": "one"}
@@ -197,9 +196,3 @@ async def ended(handle: RunHandle) -> RunResult:
         return await handle.result()
     except RunDidNotSucceed as end:
         return end.result
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
