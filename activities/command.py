@@ -1,16 +1,24 @@
-"""A command in its container: waiting until it has ended, and ending it. Survives a Docker engine that restarts."""
+"""A command in its container: waiting until it has ended, and ending it. Survives a Docker engine that restarts.
+
+What we did to it, and what its engine did, is in the ledger before anything comes of it: whoever takes the command up
+after us judges its end by that.
+"""
 
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
+from temporal_runs.activities.leases import Holding, Leases
 from temporal_runs.engine import ContainerMissing, ContainerState, Engine, EngineUnavailable
+from temporal_runs.steps import EndedBy
 
 ENGINE_PATIENCE = 60
 """Seconds a Docker engine may be away before that is an Error (design, section 4)."""
 
 SIGKILLED, SIGTERMED = 128 + 9, 128 + 15
+UNKNOWN = 255
+"""The status of a container that an engine had lost sight of."""
 
 
 async def engine_answers(engine: Engine) -> None:
@@ -28,28 +36,36 @@ async def engine_answers(engine: Engine) -> None:
 class Command:
     """The command of one attempt, from when its container has been started."""
 
-    def __init__(self, engine: Engine, container: str) -> None:
+    def __init__(self, engine: Engine, leases: Leases, holding: Holding) -> None:
         self._engine = engine
-        self.container = container
-        self._engine_lost_at: datetime | None = None
+        self._leases = leases
+        self._holding = holding
+        self.container = holding.container
         self._ended = asyncio.create_task(self._wait())
+
+    @property
+    def ended_by(self) -> EndedBy:
+        """Whose doing its end is, as far as it is ours."""
+        return self._holding.told_to_end or "itself"
 
     async def ended(self) -> ContainerState | None:
         """Waits until the command has ended; gives its container's last state, None where it is no more."""
         return await asyncio.shield(self._ended)
 
-    async def end(self, grace: float) -> bool:
-        """SIGTERM, `grace` seconds later SIGKILL; False where the command had ended before it was told to."""
+    async def end(self, why: Literal["stop", "time_limit"], grace: float) -> None:
+        """SIGTERM, `grace` seconds later SIGKILL; one that has ended by itself is left as it is."""
+        before = self._holding.told_to_end
+        await self._note(told_to_end=before or why)
         if not await asyncio.to_thread(self._engine.signal, self.container, "TERM"):
             await self.ended()
-            return False
+            await self._note(told_to_end=before)
+            return
         try:
             async with asyncio.timeout(grace):
                 await self.ended()
         except TimeoutError:
             await asyncio.to_thread(self._engine.signal, self.container, "KILL")
             await self.ended()
-        return True
 
     def abandon(self) -> None:
         """Waits no more; the command goes on."""
@@ -70,9 +86,18 @@ class Command:
 
     def _lost_its_engine(self, state: ContainerState) -> bool:
         """The engine went away while the command ran: the exit status then says nothing (for-linux #761)."""
-        if self._engine_lost_at is None or state.finished_at is None:
+        if state.finished_at is None:
             return False
-        return state.finished_at >= self._engine_lost_at - timedelta(seconds=1)
+        if lost_at := self._holding.engine_lost_at:
+            return state.finished_at >= lost_at - timedelta(seconds=1)
+        if state.out_of_memory or state.exit_code not in (SIGKILLED, SIGTERMED, UNKNOWN):
+            return False
+        # We were away with it, as when the whole machine was.
+        engine_began = self._engine.began_at()
+        return engine_began is not None and state.started_at is not None and state.started_at < engine_began
+
+    async def _note(self, **changes: object) -> None:
+        self._holding = await asyncio.to_thread(self._leases.update, self._holding.token, **changes)
 
     async def _wait(self) -> ContainerState | None:
         while True:
@@ -83,11 +108,19 @@ class Command:
                 return None
             except EngineUnavailable:
                 # The end of the connection is no exit (moby #27987): look again.
-                self._engine_lost_at = self._engine_lost_at or datetime.now(UTC)
-                await engine_answers(self._engine)
+                await self._engine_is_back()
                 continue
             if state is None or state.has_ended:
                 return state
+
+    async def _engine_is_back(self) -> None:
+        if self._holding.engine_lost_at is None:
+            await self._note(engine_lost_at=datetime.now(UTC))
+        await engine_answers(self._engine)
+        state = await asyncio.to_thread(self._engine.state, self.container)
+        if state and state.status == "running":
+            # An engine that comes back has ended what it does not keep, before it answers.
+            await self._note(engine_lost_at=None)
 
 
 def _lifetime(state: ContainerState) -> tuple[datetime, datetime]:

@@ -4,19 +4,22 @@ Results first, cleaning up second, and the ledger's record of both last: a finis
 again makes one commit and gives the same answer.
 """
 
+import structlog
 from temporalio import activity
 
 from temporal_runs import metrics
 from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.capture import Capture
 from temporal_runs.activities.leases import Holding, Leases
-from temporal_runs.engine import Engine
+from temporal_runs.engine import Engine, EngineError
 from temporal_runs.images import MachineImages
 from temporal_runs.project import ProjectSettings
 from temporal_runs.status import Results
 from temporal_runs.steps import Assignment, Completion, Finished
 from temporal_runs.store import Landed, Store
 from temporal_runs.workspaces import Workspaces
+
+log = structlog.get_logger()
 
 SHOWN = 100
 """How many conflicts and skipped files a result names: it must stay small."""
@@ -52,7 +55,13 @@ class Finishing:
                 holding = self._leases.update(holding.token, commit_results=False)
             spec = completion.assignment.inputs.spec
             ref = "main" if spec.results == "merge" else f"runs/{holding.request.attempt.run_id}"
-            finished = await attendance.in_thread(self.complete, holding, ref, attendance)
+            finished = await attendance.in_thread(self._kept, holding, ref, attendance)
+            try:
+                await attendance.in_thread(self._free, holding, finished)
+            except (EngineError, OSError) as error:
+                # The Run has its outcome, which what is left behind does not change.
+                log.warning("left to the janitor", container=holding.container, error=str(error))
+                self._leases.update(holding.token, kept=finished)
             metrics.RETURNED.add(activity.metric_meter(), finished.results.bytes)
             return finished
 
@@ -65,28 +74,30 @@ class Finishing:
         async with self._attendants.attend(assignment) as attendance:
             await attendance.in_thread(self.recover, attendance.holding, attendance)
 
-    def recover(self, holding: Holding, attendance: Attendance | None = None) -> Finished:
-        """Like `complete`, for a Run that its workflow has given up; never onto main."""
-        attempt = holding.request.attempt
-        return self.complete(holding, f"recovered/{attempt.run_id}/{attempt.number}", attendance)
+    def recover(self, holding: Holding, attendance: Attendance | None = None) -> None:
+        """Ends, keeps and frees what a Run holds that its workflow has given up; its results never go onto main."""
+        if not holding.finished:
+            attempt = holding.request.attempt
+            self._free(holding, self._kept(holding, f"recovered/{attempt.run_id}/{attempt.number}", attendance))
 
-    def complete(self, holding: Holding, ref: str, attendance: Attendance | None = None) -> Finished:
-        """Ends what still runs, keeps console and results, removes everything of the attempt from this machine."""
-        if holding.finished:
-            return holding.finished
+    def _kept(self, holding: Holding, ref: str, attendance: Attendance | None) -> Finished:
+        """Ends what still runs, and keeps console and results."""
+        if holding.kept:
+            return holding.kept
         if self._engine.signal(holding.container, "KILL"):
             self._engine.wait(holding.container)
-        finished = Finished()
-        if holding.begun:
-            Capture(self._engine, self._store, holding, [], self._console_cap).complete()
-            if holding.commit_results:
-                finished = self._land(holding, ref, attendance)
+        if not holding.begun:
+            return Finished()
+        Capture(self._engine, self._store, holding, [], self._console_cap).complete()
+        return self._land(holding, ref, attendance) if holding.commit_results else Finished()
+
+    def _free(self, holding: Holding, finished: Finished) -> None:
+        """Removes everything of the attempt from this machine."""
         self._engine.remove(holding.container)
         self._engine.remove_volume(holding.container)
         self._workspaces.discard(holding.request.attempt.key)
         self._images.leave(holding.request.attempt.key)
         self._leases.update(holding.token, finished=finished)
-        return finished
 
     def _land(self, holding: Holding, ref: str, attendance: Attendance | None) -> Finished:
         assert holding.assignment

@@ -1,7 +1,7 @@
 """The places an executor has given away, as its activities see them; `worker/ledger` keeps them on disk."""
 
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import Field
 
@@ -21,7 +21,13 @@ class Holding(Model):
     """set by the first activity that comes for the lease, and thereby confirms it"""
     begun: bool = False
     """written before the container is started: from then on the command is never started again"""
+    told_to_end: Literal["stop", "time_limit"] | None = None
+    """written before the command is told to"""
+    engine_lost_at: datetime | None = None
+    """when the Docker engine was first seen to be away while the command ran"""
     commit_results: bool = True
+    kept: Finished | None = None
+    """set where console and results are safe, and something could not be removed afterwards"""
     finished: Finished | None = None
     """set when everything but this record is gone; it takes no room, and answers a finish that is asked again"""
 

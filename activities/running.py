@@ -22,7 +22,7 @@ from temporal_runs.activities.leases import Fence, Holding, Leases
 from temporal_runs.activities.meter import DiskFull, Meter
 from temporal_runs.engine import Engine, EngineError
 from temporal_runs.spec import RunSpec
-from temporal_runs.steps import Assignment, EndedBy, Exit, Order
+from temporal_runs.steps import Assignment, Exit, Order
 from temporal_runs.store import Store, StoreError
 from temporal_runs.workspaces import Workspaces
 
@@ -72,8 +72,8 @@ class Running:
                 return None
             await engine_answers(self._engine)
             command, capture, meter = self._observe(attendance.holding)
-            told = await command.end(assignment.inputs.spec.stop_grace)
-            return await self._exit(command, capture, meter, "stop" if told else "itself")
+            await command.end("stop", assignment.inputs.spec.stop_grace)
+            return await self._exit(command, capture, meter)
 
     def _begin(self, order: Order, attendance: Attendance) -> None:
         holding = attendance.holding
@@ -104,29 +104,28 @@ class Running:
         async with capture:
             watching = asyncio.create_task(_watch(attendance, capture, meter))
             try:
-                ended_by = await self._end_of(command, attendance.holding.container, assignment.inputs.spec)
+                await self._end_of(command, assignment.inputs.spec)
             finally:
                 watching.cancel()
         self._require_lease(assignment, attendance.holding)
-        return await self._exit(command, capture, meter, ended_by)
+        return await self._exit(command, capture, meter)
 
     def _observe(self, holding: Holding) -> tuple[Command, Capture, Meter]:
         assert holding.assignment
         secrets = read_secrets(holding.assignment.inputs.spec.secrets, self._secrets_folder)
         return (
-            Command(self._engine, holding.container),
+            Command(self._engine, self._leases, holding),
             Capture(self._engine, self._store, holding, list(secrets.values()), self._console_cap),
             Meter(self._engine, holding.container, partial(self._disk_full, holding)),
         )
 
-    async def _end_of(self, command: Command, container: str, spec: RunSpec) -> EndedBy:
+    async def _end_of(self, command: Command, spec: RunSpec) -> None:
         """Waits for the command's end, and brings it about when its time is over or a stop is received."""
         try:
-            async with asyncio.timeout(await self._seconds_left(container, spec.time_limit)):
+            async with asyncio.timeout(await self._seconds_left(command.container, spec.time_limit)):
                 await command.ended()
-            return "itself"
         except TimeoutError:
-            reason: EndedBy = "time_limit"
+            await command.end("time_limit", spec.stop_grace)
         except asyncio.CancelledError:
             details = activity.cancellation_details()
             if not (details and details.cancel_requested):
@@ -134,8 +133,7 @@ class Running:
                 # end here. The next attempt adopts it, or the janitor ends it.
                 command.abandon()
                 raise
-            reason = "stop"
-        return reason if await command.end(spec.stop_grace) else "itself"
+            await command.end("stop", spec.stop_grace)
 
     async def _seconds_left(self, container: str, time_limit: float | None) -> float | None:
         if time_limit is None:
@@ -151,7 +149,7 @@ class Running:
             return None
         return "limit" if holding.assignment.inputs.tier.disk else "machine"
 
-    async def _exit(self, command: Command, capture: Capture, meter: Meter, ended_by: EndedBy) -> Exit:
+    async def _exit(self, command: Command, capture: Capture, meter: Meter) -> Exit:
         state = await command.ended()
         await meter.read_disk()
         console_bytes = None
@@ -162,7 +160,7 @@ class Running:
                 log.warning("console is stored when the Run finishes", container=command.container, error=str(error))
         exit = Exit(
             exit_code=state and state.exit_code,
-            ended_by=ended_by,
+            ended_by=command.ended_by,
             begun_at=state and state.started_at,
             ended_at=state and state.finished_at,
             console_bytes=console_bytes,
@@ -170,7 +168,7 @@ class Running:
             usage=meter.usage,
             disk_full=meter.disk_full,
         )
-        if state is None or ended_by != "itself":
+        if state is None or exit.ended_by != "itself":
             return exit
         return exit.model_copy(update=await asyncio.to_thread(command.evidence, state))
 

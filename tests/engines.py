@@ -1,5 +1,6 @@
 """A second Docker engine beside the machine's, for what nobody may do to that one: kill it, fill its disk."""
 
+import os
 import signal
 import subprocess
 import uuid
@@ -15,7 +16,7 @@ from tests.conftest import eventually
 class EngineOfItsOwn:
     """Lives in a folder of a short path, since its sockets are in there. It reaches registries on 127.0.0.1."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.address = f"unix://{folder}/docker.sock"
         self._data = folder / "data"
         self._namespace = folder / "exec" / "netns" / "default"
@@ -26,6 +27,7 @@ class EngineOfItsOwn:
         self._command = [
             *("dockerd", "--data-root", f"{self._data}", "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid"),
             *("-H", self.address, f"--bridge={self._bridge}", "--iptables=false", "--ip-forward=false"),
+            *options,
         ]
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -38,6 +40,21 @@ class EngineOfItsOwn:
         assert self._process
         self._process.send_signal(sign)
         self._process.wait(60)
+
+    def pull_the_plug(self) -> None:
+        """Kills it with all of its containers, as when its machine dies."""
+        assert self._process
+        shims = [int(path.name) for path in Path("/proc").glob("[0-9]*") if self._is_shim(path)]
+        self.end(signal.SIGKILL)
+        for pid in (*(child for shim in shims for child in _children(shim)), *shims):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _is_shim(self, process: Path) -> bool:
+        with suppress(OSError):
+            command = (process / "cmdline").read_text()
+            return "containerd-shim" in command and str(self._namespace.parents[1]) in command
+        return False
 
     def remove(self) -> None:
         """Ends it, and takes away what it has put on the machine outside of its folder."""
@@ -65,3 +82,9 @@ class EngineOfItsOwn:
             client.ping()
             return client
         return None
+
+
+def _children(pid: int) -> list[int]:
+    with suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ._connection import TIMEOUT, Connection
+from ._connection import TIMEOUT, Connection, Refused
+from ._times import parsed
 from .errors import ContainerMissing
 
 
@@ -46,6 +47,16 @@ class Evidence:
     def ran_out_of_memory(self, name: str, since: datetime, until: datetime) -> bool:
         """Whether the engine saw the kernel kill in a container for its memory limit."""
         return bool(self._events(name, "oom", since, until))
+
+    def began_at(self) -> datetime | None:
+        """When the engine was started, to a few seconds; None where that cannot be told.
+
+        It makes its bridge anew then, unless it has kept containers running (live-restore), which it does not harm.
+        """
+        try:
+            return parsed(self._connection.ask(lambda api: api.inspect_network("bridge"))["Created"])
+        except Refused:
+            return None  # an engine without a bridge
 
     def sample(self, name: str) -> Sample | None:
         """Resource usage now; None where the container does not run.

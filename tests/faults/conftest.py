@@ -1,7 +1,9 @@
 """A fleet whose every process can be killed: the server, a dispatcher and executors, each on its own."""
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +18,7 @@ import pytest
 import pytest_asyncio
 
 from temporal_runs.client import RunHandle, Runs
-from temporal_runs.connection import connect
+from temporal_runs.connection import Embedded, connect
 from temporal_runs.settings import Settings
 from temporal_runs.store import Store
 from temporal_runs.worker.embedded import EmbeddedServer
@@ -89,6 +91,10 @@ class Server:
 
     async def start(self) -> None:
         """Returns when it answers, at the address it had before."""
+        if Embedded.read(self._settings) is None:
+            # As if it had been there before: the usual ports are what everybody's tests on this machine begin with.
+            here = {"address": f"127.0.0.1:{free_port()}", "ui": f"http://127.0.0.1:{free_port()}", "cluster": ""}
+            Embedded.path(self._settings).write_text(json.dumps(here))
         self.address = (await self._life.enter_async_context(EmbeddedServer(self._settings))).address
 
     async def kill(self) -> None:
@@ -194,6 +200,12 @@ async def fleet_of(settings: Settings, image: str, serve: str = "tiny=2") -> Asy
         for process in (*fleet.processes, fleet.dispatcher):
             process.end()
         await fleet.server.end()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 async def require_nothing_left(fleet: Fleet) -> None:

@@ -2,13 +2,12 @@
 
 A test starts a Run for each thing that a command may do, kills once, and looks at all of them in the end: state and
 cause, one execution, the console byte for byte, the results, and that nothing is left behind. Victims that cannot be
-in each other's way, an executor, another's engine and a third one's network, die at the same moment.
+in each other's way, as an executor, another's engine and a third one's network, die at the same moment.
 """
 
 import asyncio
 import json
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -23,10 +22,10 @@ from temporal_runs.client import RunDidNotSucceed, RunHandle
 from temporal_runs.settings import Settings
 from temporal_runs.status import RunResult, State
 from tests.engines import EngineOfItsOwn
-from tests.faults.conftest import Fleet, Process, fleet_of, require_nothing_left
+from tests.faults.conftest import Fleet, Process, fleet_of, free_port, require_nothing_left
 from tests.witness import check
 
-TIERS = {"executor": "one", "engine": "two", "network": "three", "dispatcher": "one", "server": "one"}
+TIERS = {"executor": "one", "engine": "two", "machine": "two", "network": "three", "dispatcher": "one", "server": "one"}
 """Where the Runs are that a victim's death concerns."""
 
 
@@ -52,6 +51,7 @@ WITH_ITS_ENGINE = tuple(
     Meanwhile(does, ending, State.ERROR, "docker_unavailable", None)
     for does, ending in (("goes on", "exit 0"), ("ends with 0", "exit 0"), ("ends with 3", "exit 3"))
 )
+OF_VICTIM = {"engine": WITH_ITS_ENGINE, "machine": WITH_ITS_ENGINE[:1]}
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Matrix:
 
     fleet: Fleet
     engine: EngineOfItsOwn
+    executor_of_engine: Process
     network: Process
 
     async def kill(self, victim: str) -> None:
@@ -81,6 +82,9 @@ class Matrix:
                 self.fleet.executor.kill()
             case "engine":
                 self.engine.end(signal.SIGKILL)
+            case "machine":
+                self.executor_of_engine.kill()
+                self.engine.pull_the_plug()
             case "network":
                 self.network.freeze()
             case "dispatcher":
@@ -94,6 +98,9 @@ class Matrix:
                 self.fleet.executor.start()
             case "engine":
                 await self.engine.start()
+            case "machine":
+                await self.engine.start()
+                self.executor_of_engine.start()
             case "network":
                 self.network.thaw()
             case "dispatcher":
@@ -146,7 +153,7 @@ async def matrix(image: str, make_settings: Callable[..., Settings]) -> AsyncIte
                 behind_the_network = fleet.process(*serving, TEMPORAL_ADDRESS=f"127.0.0.1:{port}")
                 for process in (network, on_its_own_engine, behind_the_network):
                     process.start()
-                yield Matrix(fleet, engine, network)
+                yield Matrix(fleet, engine, on_its_own_engine, network)
                 executors = (fleet.executor, on_its_own_engine, behind_the_network)
                 for executor in executors:
                     executor.tell(signal.SIGTERM)
@@ -161,17 +168,13 @@ async def matrix(image: str, make_settings: Callable[..., Settings]) -> AsyncIte
 @pytest.mark.parametrize("seconds", [0, 20, pytest.param(60, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "victims",
-    [("executor", "engine", "network"), ("dispatcher",), ("server",), ("dispatcher", "server")],
+    [("executor", "engine", "network"), ("machine", "dispatcher"), ("server",), ("dispatcher", "server")],
     ids=lambda victims: "+".join(victims),
 )
 async def test_somebody_dies(matrix: Matrix, victims: tuple[str, ...], seconds: float):
     concerned = {TIERS[victim]: victim for victim in victims}.values()
     cases = await asyncio.gather(
-        *(
-            matrix.begun(victim, meanwhile)
-            for victim in concerned
-            for meanwhile in (WITH_ITS_ENGINE if victim == "engine" else MEANWHILE)
-        )
+        *(matrix.begun(victim, meanwhile) for victim in concerned for meanwhile in OF_VICTIM.get(victim, MEANWHILE))
     )
     for victim in victims:
         await matrix.kill(victim)
@@ -193,9 +196,3 @@ async def ended(handle: RunHandle) -> RunResult:
         return await handle.result()
     except RunDidNotSucceed as end:
         return end.result
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import docker
@@ -13,28 +14,43 @@ import pytest_asyncio
 
 from temporal_runs.client import RunError, RunFailed, RunHandle
 from temporal_runs.status import RunResult, State
+from temporal_runs.worker.ledger import recorded
 from tests.conftest import eventually
 from tests.engines import EngineOfItsOwn
-from tests.faults.conftest import SECOND, Fleet
+from tests.faults.conftest import SECOND, Fleet, require_nothing_left
 
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest_asyncio.fixture
-async def engine(fleet: Fleet, tmp_path: Path) -> AsyncIterator[EngineOfItsOwn]:
+@asynccontextmanager
+async def works_on(engine: EngineOfItsOwn, fleet: Fleet) -> AsyncIterator[EngineOfItsOwn]:
     """The fleet's second executor works on this engine; its first one is ended."""
-    engine = EngineOfItsOwn(tmp_path)
     client = await engine.start()
-    client.images.load(b"".join(docker.from_env().images.get(fleet.image).save(named=fleet.image)))
-    fleet.executor.end()
-    fleet.second_executor.environment = {**fleet.second_executor.environment, "DOCKER_HOST": engine.address}
-    fleet.second_executor.start()
-    await (await fleet.start("true")).result()  # it works
     try:
+        client.images.load(b"".join(docker.from_env().images.get(fleet.image).save(named=fleet.image)))
+        fleet.executor.end()
+        fleet.second_executor.environment = {**fleet.second_executor.environment, "DOCKER_HOST": engine.address}
+        fleet.engines.append(client)
+        fleet.second_executor.start()
+        await (await fleet.start("true")).result()  # it works
         yield engine
-        await eventually(fleet.left_nothing)
+        await require_nothing_left(fleet)
+        fleet.engines.remove(client)
     finally:
         engine.remove()
+
+
+@pytest_asyncio.fixture
+async def engine(fleet: Fleet, tmp_path: Path) -> AsyncIterator[EngineOfItsOwn]:
+    async with works_on(EngineOfItsOwn(tmp_path), fleet) as engine:
+        yield engine
+
+
+@pytest_asyncio.fixture
+async def keeping_engine(fleet: Fleet, tmp_path: Path) -> AsyncIterator[EngineOfItsOwn]:
+    """One that is set to keep its containers running while it is away."""
+    async with works_on(EngineOfItsOwn(tmp_path, "--live-restore"), fleet) as engine:
+        yield engine
 
 
 async def error_of(handle: RunHandle) -> RunResult:
@@ -59,6 +75,30 @@ async def test_an_engine_that_restarts_under_a_command_is_an_error_that_keeps_it
     result = await error_of(handle)
     assert result.cause.code in codes
     assert fleet.files(project, result.output_commit)["starts"] == b"started\n"
+
+
+async def test_an_engine_that_keeps_its_containers_harms_none_as_it_restarts(
+    fleet: Fleet, keeping_engine: EngineOfItsOwn
+):
+    project = fleet.project()
+    handle = await fleet.started("seq 1 1000", project=project)
+
+    def is_missed() -> bool:
+        (holding,) = [one for one in recorded(fleet.folder(SECOND)) if one.begun and not one.finished]
+        return holding.engine_lost_at is not None
+
+    keeping_engine.end(signal.SIGKILL)
+    await eventually(is_missed)
+    client = await keeping_engine.start()
+    await eventually(lambda: not is_missed())
+    (container,) = client.containers.list(filters={"name": f"run-{handle.id}"})
+    container.exec_run(["touch", "/mnt/go"])
+    assert (await handle.result()).state is State.SUCCEEDED
+    assert fleet.files(project)["starts"] == b"started\n"
+    assert await fleet.console(handle) == b"begun\n" + b"".join(b"%d\n" % n for n in range(1, 1001))
+    # Docker 20.10 counts a mount too many of a volume that it found in use, until it starts anew.
+    keeping_engine.end(signal.SIGTERM)
+    await keeping_engine.start()
 
 
 async def test_an_engine_that_comes_back_before_the_command_has_begun_fails_nothing(
