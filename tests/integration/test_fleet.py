@@ -9,6 +9,9 @@ from typing import Any
 
 import docker
 import pytest_asyncio
+from temporalio.api.enums.v1 import DescribeTaskQueueMode, TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 
 from temporal_runs.client import RunHandle, Runs
 from temporal_runs.connection import connect
@@ -171,6 +174,7 @@ async def test_the_urgent_go_first_and_owners_take_turns(fleet: Fleet):
         return (queue.waiting, queue.executors, queue.left) == (22, 1, 0)
 
     await eventually(all_wait)
+    assert await _as_keda_asks(fleet, "alone") == 22
     place = Queue(position=22, executors=1, held=1, left=0)
     await eventually(lambda: _queue_is(other, place))
     said = (await fleet.types("status", other.id)).stdout
@@ -189,6 +193,20 @@ async def test_the_urgent_go_first_and_owners_take_turns(fleet: Fleet):
     for handle in many:
         await handle.stop()
     executor.cancel()
+
+
+async def _as_keda_asks(fleet: Fleet, tier: str) -> int:
+    """The backlog as KEDA's scaler reads it, by the older way to ask."""
+    activities = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+    request = DescribeTaskQueueRequest(
+        namespace=fleet.client.namespace,
+        task_queue=TaskQueue(name=f"tier.{tier}"),
+        api_mode=DescribeTaskQueueMode.DESCRIBE_TASK_QUEUE_MODE_ENHANCED,
+        task_queue_types=[activities],
+        report_stats=True,
+    )
+    answer = await fleet.client.workflow_service.describe_task_queue(request)
+    return sum(one.types_info[activities].stats.approximate_backlog_count for one in answer.versions_info.values())
 
 
 def _scheduled(result) -> object:
