@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     """seconds a silent executor keeps a Run"""
     cache: Annotated[int, BeforeValidator(memory_bytes)] = 20 * GIB
     """bytes of projects' files an executor keeps for the next Runs: 512MiB, 100GiB"""
-    images: Annotated[int, BeforeValidator(memory_bytes)] = 50 * GIB
+    image_cache: Annotated[int, BeforeValidator(memory_bytes)] = 50 * GIB
     """bytes of images that an executor keeps of those it has pulled or built"""
     console: Annotated[int, BeforeValidator(memory_bytes), Field(ge=2**16)] = 1 * GIB
     """bytes that are kept of what a command prints: of more, the first half and the last one"""

@@ -77,7 +77,7 @@ async def run_executor(
     kind = await asyncio.to_thread(isolation, engine, folder)
     workspaces = Workspaces(folder / "workspaces", cache, store, kind)
     images = await asyncio.to_thread(
-        MachineImages, engine, folder / "images", settings.images, ledger.oldest_without_container
+        MachineImages, engine, folder / "images", settings.image_cache, ledger.oldest_without_container
     )
     provision = Provision(
         engine, images, store, settings.registry_table, settings.registry, settings.secrets_folder, executor_id
