@@ -1,10 +1,6 @@
 """Images that have to be fetched: meanwhile, once, and seen."""
 
 import asyncio
-import io
-import os
-import tarfile
-import uuid
 from collections.abc import Callable
 
 import docker
@@ -12,28 +8,14 @@ import docker
 from temporal_runs.client import RunHandle
 from temporal_runs.status import RunStatus, State
 from tests.conftest import System, eventually
-from tests.registries import Sick
+from tests.registries import Sick, push_new_image
 
 
 def pushed(system: System, door: Sick) -> str:
     """The reference of an image like the system's, which only the registry has, with a layer that is new."""
-    images = docker.from_env().api
-    repository = f"{door.address}/{uuid.uuid4().hex[:8]}"
-    context = io.BytesIO()
-    with tarfile.open(fileobj=context, mode="w") as tar:
-        files = {"Dockerfile": f"FROM {system.image}\nCOPY new /\n".encode(), "new": os.urandom(2**20)}
-        for path, content in files.items():
-            entry = tarfile.TarInfo(path)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    context.seek(0)
-    for message in images.build(fileobj=context, custom_context=True, tag=f"{repository}:1", rm=True, decode=True):
-        assert "error" not in message, message
-    for message in images.push(repository, "1", stream=True, decode=True):
-        assert "error" not in message, message
-    images.remove_image(f"{repository}:1")
+    reference = push_new_image(door.address, base=system.image)
     door.requests.clear()
-    return f"{repository}:1"
+    return reference
 
 
 async def status_where(handle: RunHandle, holds: Callable[[RunStatus], bool]) -> RunStatus:
