@@ -6,13 +6,14 @@ again makes one commit and gives the same answer.
 
 from temporalio import activity
 
+from temporal_runs import metrics
 from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.capture import Capture
 from temporal_runs.activities.leases import Holding, Leases
 from temporal_runs.engine import Engine
 from temporal_runs.images import MachineImages
 from temporal_runs.project import ProjectSettings
-from temporal_runs.status import Results
+from temporal_runs.status import Metric, Results
 from temporal_runs.steps import Assignment, Completion, Finished
 from temporal_runs.store import Landed, Store
 from temporal_runs.workspaces import Workspaces
@@ -93,6 +94,7 @@ class Finishing:
             if attendance:
                 attendance.report(files=files, bytes=size)
 
+        told, note = self._metrics(attempt.key)
         landed = self._store.land(
             spec.project,
             self._workspaces.take(attempt.key),
@@ -105,7 +107,17 @@ class Finishing:
             on_conflict=spec.on_conflict or ProjectSettings.load(self._store, spec.project).on_conflict,
             progress=progress,
         )
-        return Finished(output_commit=landed.commit, results=_results(landed))
+        return Finished(output_commit=landed.commit, results=_results(landed), metrics=told, metrics_note=note)
+
+    def _metrics(self, name: str) -> tuple[dict[str, Metric] | None, str | None]:
+        """What the command tells of itself, or why that is none."""
+        text = self._workspaces.written(name, metrics.FILE, metrics.MOST_BYTES + 1)
+        if text is None:
+            return None, None
+        try:
+            return metrics.parsed(text), None
+        except metrics.NoMetrics as problem:
+            return None, str(problem)
 
 
 def _results(landed: Landed) -> Results:

@@ -116,7 +116,7 @@ class Running:
         return (
             Command(self._engine, holding.container),
             Capture(self._engine, self._store, holding, list(secrets.values()), self._console_cap),
-            Meter(self._engine, holding.container, partial(self._disk_full, holding)),
+            Meter(self._engine, self._store, holding, partial(self._disk_full, holding)),
         )
 
     async def _end_of(self, command: Command, container: str, spec: RunSpec) -> EndedBy:
@@ -154,6 +154,7 @@ class Running:
     async def _exit(self, command: Command, capture: Capture, meter: Meter, ended_by: EndedBy) -> Exit:
         state = await command.ended()
         await meter.read_disk()
+        await meter.store()
         console_bytes = None
         if state:
             try:
@@ -180,4 +181,4 @@ async def _watch(attendance: Attendance, capture: Capture, meter: Meter) -> None
         await asyncio.sleep(WATCH_SECONDS)
         await capture.flush()
         await meter.read()
-        attendance.report(last_lines=capture.last_lines, **meter.usage.model_dump(exclude_none=True))
+        attendance.report(last_lines=capture.last_lines, **meter.now)

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from temporal_runs.environment import DEFAULT_IMAGE, Environment
 from temporal_runs.spec import RunSpec
-from temporal_runs.status import Model, Results, Usage
+from temporal_runs.status import Metric, Model, Results, Usage
 
 EndedBy = Literal["itself", "stop", "time_limit"]
 
@@ -282,3 +282,5 @@ class Finished(Model):
 
     output_commit: str | None = None
     results: Results = Results()
+    metrics: dict[str, Metric] | None = None
+    metrics_note: str | None = None
