@@ -7,14 +7,14 @@ again makes one commit and gives the same answer.
 import structlog
 from temporalio import activity
 
-from temporal_runs import metrics
+from temporal_runs import metrics, reported
 from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.capture import Capture
 from temporal_runs.activities.leases import Holding, Leases
 from temporal_runs.engine import Engine, EngineError
 from temporal_runs.images import MachineImages
 from temporal_runs.project import ProjectSettings
-from temporal_runs.status import Results
+from temporal_runs.status import Metric, Results
 from temporal_runs.steps import Assignment, Completion, Finished
 from temporal_runs.store import Landed, Store
 from temporal_runs.workspaces import Workspaces
@@ -107,6 +107,7 @@ class Finishing:
             if attendance:
                 attendance.report(files=files, bytes=size)
 
+        told, note = self._metrics(attempt.key)
         landed = self._store.land(
             spec.project,
             self._workspaces.take(attempt.key),
@@ -119,7 +120,15 @@ class Finishing:
             on_conflict=spec.on_conflict or ProjectSettings.load(self._store, spec.project).on_conflict,
             progress=progress,
         )
-        return Finished(output_commit=landed.commit, results=_results(landed))
+        return Finished(output_commit=landed.commit, results=_results(landed), metrics=told, metrics_note=note)
+
+    def _metrics(self, name: str) -> tuple[dict[str, Metric] | None, str | None]:
+        """What the command tells of itself, or why that is none: results never depend on it."""
+        try:
+            text = self._workspaces.written(name, reported.FILE, reported.MOST_BYTES + 1)
+            return (None if text is None else reported.parsed(text)), None
+        except (reported.NoMetrics, OSError) as problem:
+            return None, str(problem)
 
 
 def _results(landed: Landed) -> Results:

@@ -116,7 +116,7 @@ class Running:
         return (
             Command(self._engine, self._leases, holding),
             Capture(self._engine, self._store, holding, list(secrets.values()), self._console_cap),
-            Meter(self._engine, holding.container, partial(self._disk_full, holding)),
+            Meter(self._engine, self._store, holding, partial(self._disk_full, holding)),
         )
 
     async def _end_of(self, command: Command, spec: RunSpec) -> None:
@@ -152,6 +152,7 @@ class Running:
     async def _exit(self, command: Command, capture: Capture, meter: Meter) -> Exit:
         state = await command.ended()
         await meter.read_disk()
+        await meter.store()
         console_bytes = None
         if state:
             try:
@@ -178,4 +179,4 @@ async def _watch(attendance: Attendance, capture: Capture, meter: Meter) -> None
         await asyncio.sleep(WATCH_SECONDS)
         await capture.flush()
         await meter.read()
-        attendance.report(last_lines=capture.last_lines, **meter.usage.model_dump(exclude_none=True))
+        attendance.report(last_lines=capture.last_lines, **meter.now)

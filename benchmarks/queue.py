@@ -122,7 +122,7 @@ class NoEngine:
         yield b""
 
     def sample(self, name: str) -> Sample:
-        return Sample(cpu_seconds=0.0, memory_bytes=0, peak_memory_bytes=None)
+        return Sample(cpu_seconds=0.0, memory_bytes=0)
 
 
 class TimedLedger(Ledger):

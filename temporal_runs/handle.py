@@ -39,6 +39,7 @@ from temporal_runs.outcome import (
 from temporal_runs.progress import joined
 from temporal_runs.spec import ID_PATTERN
 from temporal_runs.status import RunResult, RunStatus, State, StateChange
+from temporal_runs.usage import Series
 
 if TYPE_CHECKING:
     from temporal_runs.client import Runs
@@ -130,6 +131,16 @@ class RunHandle:
             for piece in segment.printed():
                 if isinstance(piece, Gap) or selection.shows(piece):
                     yield piece
+
+    async def usage(self) -> Series | None:
+        """What its last attempt used, in the course of time; None where nothing has been measured yet."""
+        execution_id = await self._execution_id()
+        store = await self._runs.store()
+        keys = await asyncio.to_thread(store.list, f"usage/{self._id}/{execution_id}/")
+        attempts = sorted(int(key.rsplit("/", 1)[1]) for key in keys)
+        if not attempts:
+            return None
+        return await asyncio.to_thread(Series.load, store, self._id, execution_id, attempts[-1])
 
     async def stop(self, *, commit_results: bool = True, reason: str | None = None) -> bool:
         """Asks the Run to stop; returns when that is accepted. False: it had already ended."""
@@ -243,13 +254,16 @@ class RunHandle:
             ):
                 return
 
+    async def _execution_id(self) -> str:
+        info = await self._described()
+        return info.execution.run_id if info else (await self._remembered()).execution_id
+
     def _segments(self, follow: bool, selection: Selection) -> AsyncIterator[tuple[Segment, int]]:
         """The console's segments, with the number of bytes that are missing before each."""
         return self._console_as_it_comes(selection) if follow else self._console_so_far(selection)
 
     async def _console_so_far(self, selection: Selection) -> AsyncIterator[tuple[Segment, int]]:
-        info = await self._described()
-        execution_id = info.execution.run_id if info else (await self._remembered()).execution_id
+        execution_id = await self._execution_id()
         store = await self._runs.store()
         keys = await asyncio.to_thread(store.list, f"console/{self._id}/{execution_id}/")
         attempts = sorted({int(key.split("/")[3]) for key in keys})

@@ -82,8 +82,30 @@ class Results(Model):
 
 
 class Usage(Model):
+    """What a command used. None: it was over before it was looked at, or the engine does not tell."""
+
     cpu_seconds: float | None = None
     peak_memory_bytes: int | None = None
+    mean_memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    """what its tier allows"""
+    read_bytes: int | None = None
+    """from disks, not from the page cache"""
+    written_bytes: int | None = None
+    received_bytes: int | None = None
+    """from the network"""
+    sent_bytes: int | None = None
+
+    @property
+    def memory_share(self) -> float | None:
+        """The greatest part of its memory that it used."""
+        if self.peak_memory_bytes is None or not self.memory_limit_bytes:
+            return None
+        return self.peak_memory_bytes / self.memory_limit_bytes
+
+
+Metric = bool | int | float | str
+"""A value that a command tells of itself."""
 
 
 class Queue(Model):
@@ -132,6 +154,10 @@ class RunFacts(Model):
     stop: Stop | None = None
     results: Results | None = None
     usage: Usage | None = None
+    metrics: dict[str, Metric] | None = None
+    """what the command wrote into dominostats.json"""
+    metrics_note: str | None = None
+    """why what it wrote there is none"""
     spec: dict[str, Any] | None = None
     """the RunSpec, as given where it is not valid"""
 

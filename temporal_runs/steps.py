@@ -8,7 +8,7 @@ from pydantic import Field
 from temporal_runs.environment import DEFAULT_IMAGE, Environment
 from temporal_runs.notices import Notice
 from temporal_runs.spec import RunSpec
-from temporal_runs.status import Model, Results, RunResult, Usage
+from temporal_runs.status import Metric, Model, Results, RunResult, Usage
 
 EndedBy = Literal["itself", "stop", "time_limit"]
 
@@ -283,6 +283,8 @@ class Finished(Model):
 
     output_commit: str | None = None
     results: Results = Results()
+    metrics: dict[str, Metric] | None = None
+    metrics_note: str | None = None
 
 
 class Notification(Model):

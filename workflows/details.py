@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from temporal_runs.status import RunStatus, State
+from temporal_runs.status import RunStatus, State, Usage
 
 EXPLAINED = {
     State.QUEUED: "waits for a machine",
@@ -70,10 +70,16 @@ def _facts(status: RunStatus) -> str:
         "results in": status.output_commit,
         "conflicts": results and ", ".join(results.conflicts),
         "CPU": usage and usage.cpu_seconds and f"{usage.cpu_seconds:.1f} s",
-        "memory at most": usage and usage.peak_memory_bytes and f"{usage.peak_memory_bytes / 2**20:.0f} MiB",
+        "memory at most": usage and usage.peak_memory_bytes and _memory(usage),
+        "metrics": ", ".join(f"{name} {value}" for name, value in (status.metrics or {}).items()),
     }
     told = [f"| {name} | {_text(str(value))} |" for name, value in rows.items() if value not in (None, "")]
     return "\n".join(["| | |", "| --- | --- |", *told])
+
+
+def _memory(usage: Usage) -> str:
+    share = f", {usage.memory_share:.0%} of what it may use" if usage.memory_share is not None else ""
+    return f"{(usage.peak_memory_bytes or 0) / 2**20:.0f} MiB{share}"
 
 
 def _commands(status: RunStatus) -> Iterator[str]:

@@ -6,7 +6,7 @@ from temporalio import workflow
 
 from temporal_runs import metrics, search_attributes
 from temporal_runs.spec import RunSpec
-from temporal_runs.status import Cause, Results, RunResult, RunStatus, State, StateChange, Stop, Usage
+from temporal_runs.status import Cause, Metric, Results, RunResult, RunStatus, State, StateChange, Stop, Usage
 from temporal_runs.steps import Attempt, Inputs
 from temporal_runs.workflows.details import details
 from temporal_runs.workflows.states import check_transition
@@ -35,6 +35,8 @@ class Life:
         self.stop: Stop | None = None
         self.results: Results | None = None
         self.usage: Usage | None = None
+        self.metrics: dict[str, Metric] | None = None
+        self.metrics_note: str | None = None
 
     @property
     def state(self) -> State:
@@ -132,5 +134,7 @@ class Life:
             "stop": self.stop,
             "results": self.results,
             "usage": self.usage,
+            "metrics": self.metrics,
+            "metrics_note": self.metrics_note,
             "spec": self.given_spec,
         }

@@ -195,6 +195,7 @@ class Run:
         except Fault as fault:
             return verdict or fault.cause
         self.life.output_commit, self.life.results = finished.output_commit, finished.results
+        self.life.metrics, self.life.metrics_note = finished.metrics, finished.metrics_note
         return verdict
 
     def queue_again_or_raise(self, lost: ExecutorLost) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from temporal_runs.cli import environment, files, fleet, logs, past, processes, run, runs
+from temporal_runs.cli import environment, files, fleet, logs, past, processes, run, runs, usage
 
 app = typer.Typer(
     name="temporal-runs",
@@ -25,6 +25,7 @@ for name, function in {
     "status": runs.status,
     "watch": runs.watch,
     "logs": logs.logs,
+    "usage": usage.usage,
     "stop": runs.stop,
     "list": past.list_runs,
     "history": past.history,

@@ -75,7 +75,7 @@ async def _text(pieces: "AsyncIterator[Printed | Gap]", *, timestamps: bool) -> 
         if isinstance(piece, Gap):
             size = "an unknown number of bytes" if piece.bytes is None else output.size(piece.bytes)
             why = "lost" if piece.bytes is None else "not kept, for the console's cap"
-            output.on_stderr().print(f"[... {size} {why} ...]", markup=False)
+            output.on_stderr().print(f"[... {size} {why} ...]")
         else:
             yield stamps.put(piece) if timestamps else piece.data
 

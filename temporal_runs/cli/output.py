@@ -17,7 +17,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from temporal_runs.status import Queue, Results, RunFacts, RunStatus
+    from temporal_runs.status import Queue, Results, RunFacts, RunStatus, Usage
 
 COLOURS = {
     "Succeeded": "green",
@@ -173,12 +173,19 @@ def facts_table(facts: "RunStatus") -> Table:
         "Image": facts.image,
         "Exit status": facts.exit_code,
         "CPU": f"{facts.usage.cpu_seconds:.1f} s" if facts.usage and facts.usage.cpu_seconds else None,
-        "Memory": size(facts.usage.peak_memory_bytes) if facts.usage and facts.usage.peak_memory_bytes else None,
+        "Memory": memory(facts.usage) if facts.usage and facts.usage.peak_memory_bytes else None,
+        "Metrics": "  ".join(f"{name} {value}" for name, value in (facts.metrics or {}).items()) or facts.metrics_note,
     }
     for name, value in rows.items():
         if value is not None:
             table.add_row(Text(name, style="dim"), value if isinstance(value, Text) else Text(str(value)))
     return table
+
+
+def memory(usage: "Usage") -> str:
+    """The most that a command had of its memory."""
+    share = f": used {usage.memory_share:.0%} of its memory" if usage.memory_share is not None else ""
+    return f"{size(usage.peak_memory_bytes or 0)}{share}"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:

@@ -23,12 +23,17 @@ class KillEvent:
 
 @dataclass(frozen=True)
 class Sample:
-    """Resource usage at one moment. All memory but the peak is without the page cache that the kernel would give up."""
+    """Resource usage at one moment. Memory is without the page cache that the kernel would give up: with it, whoever
+    reads files has soon used all there is."""
 
     cpu_seconds: float
     memory_bytes: int
-    peak_memory_bytes: int | None
-    """None on cgroup v2, where the engine does not tell"""
+    read_bytes: int | None = None
+    """from block devices, and so never what the page cache had; None where the engine does not tell"""
+    written_bytes: int | None = None
+    received_bytes: int | None = None
+    """over its networks; None where it has none"""
+    sent_bytes: int | None = None
 
 
 class Evidence:
@@ -75,7 +80,10 @@ class Evidence:
         return Sample(
             cpu_seconds=stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
             memory_bytes=max(0, memory["usage"] - cache),
-            peak_memory_bytes=memory.get("max_usage"),
+            read_bytes=_disk_bytes(stats, "read"),
+            written_bytes=_disk_bytes(stats, "write"),
+            received_bytes=_network_bytes(stats, "rx_bytes"),
+            sent_bytes=_network_bytes(stats, "tx_bytes"),
         )
 
     def _events(self, name: str, kind: str, since: datetime, until: datetime) -> list[dict[str, Any]]:
@@ -90,6 +98,18 @@ class Evidence:
         with closing(self._connection.messages(response)) as events:
             # The engine's filter takes every container whose name begins so.
             return [event for event in events if event["Actor"]["Attributes"].get("name") == name]
+
+
+def _disk_bytes(stats: dict[str, Any], kind: str) -> int | None:
+    blocks: dict[str, Any] = stats.get("blkio_stats") or {}
+    told: list[dict[str, Any]] | None = blocks.get("io_service_bytes_recursive")
+    # On cgroup v1 "Read", on v2 "read".
+    return None if told is None else sum(one["value"] for one in told if one["op"].lower() == kind)
+
+
+def _network_bytes(stats: dict[str, Any], kind: str) -> int | None:
+    networks: dict[str, dict[str, int]] | None = stats.get("networks")
+    return None if networks is None else sum(one[kind] for one in networks.values())
 
 
 def _at(event: dict[str, Any]) -> datetime:

@@ -3,7 +3,9 @@
 Its record is written last, so that a folder with one is whole, and says what the cache may not lose.
 """
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -122,9 +124,7 @@ class Workspaces:
             record = self._record(place)
             if record is None:
                 raise FileNotFoundError(f"the workspace {place} is gone")
-            if record.disk:
-                Disk(place / IMAGE, place / DISK).mount()
-            changed = place / (FILES if record.kind == "copy" else UPPER)
+            changed = self._changed(place, record)
             regain(changed)
             remove_points(changed, record.points)
             if record.kind == "copy":
@@ -132,6 +132,24 @@ class Workspaces:
             return taking.upper(changed, partial(self._adopt, record.owner))
 
         return take
+
+    def written(self, name: str, path: str, most: int) -> bytes | None:
+        """The first bytes of a file that the command has left in its working folder; None where there is none.
+
+        In an overlay only what it has changed itself is looked at. Raises OSError.
+        """
+        place = self._folder / name
+        record = self._record(place)
+        if record is None:
+            return None
+        try:
+            with opened(self._changed(place, record) / path) as file:
+                return os.read(file, most) if stat.S_ISREG(os.fstat(file).st_mode) else None
+        except OSError as error:
+            # The command may have made anything there: a link that leads out of it, what stands for a deleted file.
+            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+                return None
+            raise
 
     def require_whole(self, name: str) -> None:
         """Raises NotWhole for a workspace in which no command should begin: after the machine went down nobody knows
@@ -213,6 +231,12 @@ class Workspaces:
                 os.fchown(file, *owner)
             os.fchmod(file, 0o755 if node.kind == "x" else 0o644)
         self._cache.blobs.adopt(key_of(node, owner), folder, name)
+
+    def _changed(self, place: Path, record: _Record) -> Path:
+        """The folder that a command has changed, to be seen here."""
+        if record.disk:
+            Disk(place / IMAGE, place / DISK).mount()
+        return place / (FILES if record.kind == "copy" else UPPER)
 
     def _record(self, place: Path) -> _Record | None:
         try:
