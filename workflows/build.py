@@ -13,6 +13,9 @@ from temporal_runs.status import State
 from temporal_runs.steps import Assignment, Attempt, BuildFault, BuildPlan, Built, Image
 from temporal_runs.workflows.executors import PATIENT, ExecutorLost, Fault, asked_twice, meaning, patience
 
+OF_ONE_MACHINE = ("docker_unavailable", "host_disk_full", "host_out_of_memory")
+"""What fails those who wait on the machine that builds, and is no reason not to build on another."""
+
 
 class NobodyWaits(Exception):
     """The last Run that waited for the build has left it."""
@@ -43,7 +46,8 @@ class Build:
             except Fault as fault:
                 cause = fault.cause
                 await self.answer(
-                    Built(fault=BuildFault(code=cause.code, message=cause.message, evidence=cause.evidence))
+                    Built(fault=BuildFault(code=cause.code, message=cause.message, evidence=cause.evidence)),
+                    on=builder.lease.executor if cause.code in OF_ONE_MACHINE else None,
                 )
 
     async def build(self, builder: Assignment, plan: BuildPlan) -> Image:

@@ -4,6 +4,7 @@ All tests share one fleet; what a test kills it starts again.
 """
 
 import asyncio
+import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -81,14 +82,14 @@ async def fleet(shared_fleet: Fleet, door: Sick) -> AsyncIterator[Fleet]:
 
 
 @pytest_asyncio.fixture
-async def elsewhere(fleet: Fleet, tmp_path: Path) -> AsyncIterator[docker.DockerClient]:
+async def elsewhere(fleet: Fleet, tmp_path: Path) -> AsyncIterator[EngineOfItsOwn]:
     """An engine that the fleet's second executor works on, as on another machine."""
     engine, here = EngineOfItsOwn(tmp_path), fleet.second_executor.environment
     try:
         client = await engine.start()
         client.images.load(b"".join(docker.from_env().images.get(fleet.image).save(named=fleet.image)))
         fleet.second_executor.environment = {**here, "DOCKER_HOST": engine.address}
-        yield client
+        yield engine
         await eventually(fleet.left_nothing)
     finally:
         fleet.second_executor.end()
@@ -248,7 +249,7 @@ async def test_an_executor_killed_in_a_pull_pulls_when_it_is_back(fleet: Fleet, 
 
 
 async def test_a_build_whose_executor_is_lost_goes_on_where_another_run_waits_for_it(
-    fleet: Fleet, elsewhere: docker.DockerClient
+    fleet: Fleet, elsewhere: EngineOfItsOwn
 ):
     unbuilt = Unbuilt(fleet.image, "RUN sleep 5; echo made >> /made")
     spec = fleet.spec("cat /made", environment=unbuilt.environment)
@@ -475,7 +476,7 @@ async def test_a_registry_that_dies_in_a_pull_for_good_is_named(
 @pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_a_registry_that_dies_in_a_push_for_good_leaves_each_executor_to_build_its_own(
-    fleet: Fleet, elsewhere: docker.DockerClient, registry: Registry, door: Sick
+    fleet: Fleet, elsewhere: EngineOfItsOwn, registry: Registry, door: Sick
 ):
     unbuilt = Unbuilt(fleet.image, "RUN sleep 5; echo made > /made")
     spec = fleet.spec("cat /made", environment=unbuilt.environment)
@@ -496,6 +497,27 @@ async def test_a_registry_that_dies_in_a_push_for_good_leaves_each_executor_to_b
     assert await fleet.console(there) == b"made\n"
     await closed(fleet, build, seconds=240)  # it is pushed in vain from there too
     registry.start()
+
+
+@pytest.mark.long
+async def test_a_build_whose_machine_is_in_trouble_goes_on_where_another_run_waits_for_it(
+    fleet: Fleet, elsewhere: EngineOfItsOwn
+):
+    unbuilt = Unbuilt(fleet.image, "RUN sleep 5; echo made > /made")
+    spec = fleet.spec("cat /made", environment=unbuilt.environment)
+    fleet.executor.end()
+    fleet.second_executor.start()
+    there = [await fleet.runs.start(spec) for _ in range(2)]  # all that the second executor has room for
+    build = await build_of(there[0])
+    fleet.executor.start()
+    here = await fleet.runs.start(spec)
+    await joined_by(fleet, build, 3)
+    elsewhere.end(signal.SIGKILL)
+    for handle in there:
+        assert (await platform_error(handle)).code == "docker_unavailable"
+    assert (await here.result()).attempt == 1
+    assert await fleet.console(here) == b"made\n"
+    await elsewhere.start()
 
 
 @pytest.mark.long
