@@ -10,6 +10,7 @@ import json
 import signal
 import sys
 import tempfile
+import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +134,8 @@ class Matrix:
         files = self.fleet.files(case.project, result.output_commit)
         check(case.handle.id, files, console, to_the_end=to_the_end, captured=to_the_end)
         marked = self.fleet.store.get(f"console/{case.handle.id}/{result.execution_id}/1/end")
-        assert marked and json.loads(marked) == {"bytes": len(console)}
+        assert marked
+        assert json.loads(marked) == {"bytes": len(console), "crc32": zlib.crc32(console), "losses": 0}
 
 
 @pytest_asyncio.fixture(scope="module")
