@@ -1,4 +1,4 @@
-"""An executor's workspaces, of each kind, over a store of each kind; commands change them as containers would."""
+"""An executor's workspaces, of each kind, over a store in a folder; commands change them as containers would."""
 
 import os
 import subprocess
