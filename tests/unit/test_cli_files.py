@@ -46,7 +46,7 @@ def test_a_day_with_the_files_of_a_project(machine: Machine, tmp_path: Path):
     assert "last_wins" in said(machine, "settings", "--on-conflict", "last_wins", "--max-total", "1KiB")
     settled = json.loads(said(machine, "settings", "--max-total", "0", "--json"))
     nothing = dict.fromkeys(("environment", "max_running", "max_files", "max_file_size", "max_total"))
-    assert settled == {"on_conflict": "last_wins", **nothing}
+    assert settled == {"on_conflict": "last_wins", "notify": [], **nothing}
 
     assert said(machine, "gc") == "0 objects (0 B) removed\n"
     assert json.loads(said(machine, "gc", "--dry-run", "--json")) == {"objects": 0, "bytes": 0}
