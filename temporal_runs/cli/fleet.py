@@ -1,5 +1,6 @@
 """The fleet as its operators see it: tiers, executors, what waits for them, and how one is taken out."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -81,7 +82,7 @@ def images(as_json: Json = False) -> int:
     rows = [
         (
             id,
-            ", ".join(one.names) or one.id.removeprefix("sha256:")[:12],
+            _names(one.names) or one.id.removeprefix("sha256:")[:12],
             output.size(one.size),
             one.last_used.astimezone().strftime("%Y-%m-%d %H:%M:%S") if one.last_used else "",
             "yes" if one.in_use else "",
@@ -135,3 +136,8 @@ def drain(
 
 def _seconds(limit: float | None) -> str:
     return "-" if limit is None else f"{limit:g} s"
+
+
+def _names(names: Sequence[str]) -> str:
+    """The first of an image's names, and how many it has besides."""
+    return ", ".join(names[:1]) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
