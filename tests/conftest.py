@@ -147,12 +147,14 @@ class System:
     store: Store
     image: str
     executor_id: str
+    tier: str = "tiny"
+    """of its specs, unless they name another"""
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
     def spec(self, command: list[str] | str, **more: Any) -> dict[str, Any]:
         """A spec for a command in the small image, on a new project with one file unless another is named."""
         project = more.pop("project", None) or self.project()
-        return {"project": project, "command": command, "environment": {"image": self.image}, "tier": "tiny", **more}
+        return {"project": project, "command": command, "environment": {"image": self.image}, "tier": self.tier, **more}
 
     def project(self, files: dict[str, str] | None = None) -> str:
         """A new project with these files."""

@@ -221,6 +221,7 @@ async def test_an_executor_that_drains_ends_with_its_runs_and_works_when_it_is_s
     executor = fleet.executes("leaving", Offer(serve={"tiny": 2}))
     last = await fleet.start(WAITS)
     await eventually(lambda: fleet.containers("leaving"))
+    await eventually(lambda: _holds(fleet, "leaving", 1))
     listed = json.loads((await fleet.types("executors", "--json")).stdout)
     (told,) = [one for one in listed if one["id"] == "leaving"]
     assert (told["state"], told["silent"], told["tiers"]) == ("works", False, {"tiny": {"held": 1, "left": 1}})
@@ -241,6 +242,11 @@ async def test_an_executor_that_drains_ends_with_its_runs_and_works_when_it_is_s
     executor = fleet.executes("leaving", Offer(serve={"tiny": 2}))
     assert (await waits.result()).executor == "leaving"
     executor.cancel()
+
+
+async def _holds(fleet: Fleet, id: str, runs: int) -> bool:
+    told = await fleet.told(id)
+    return told is not None and len(told.runs) == runs
 
 
 async def _is_draining(fleet: Fleet, id: str) -> bool:

@@ -38,7 +38,8 @@ async def telling(
         f'[smtp]\nhost = "127.0.0.1:{mailbox.port}"\nsender = "runs@example.org"\ntls = "none"\n'
     )
     settings = settings.model_copy(update={"notifications": file})
-    async with running(server.client, settings, image, {"tiny": 2}) as system:
+    async with running(server.client, settings, image, {"alone": 2}) as system:
+        system.tier = "alone"
         yield system
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from temporal_runs.client import RunHandle
 from temporal_runs.status import State
 from tests.conftest import System, eventually
 
@@ -38,7 +39,9 @@ async def shows_memory(system: System, run_id: str) -> dict[str, int] | None:
 
 
 async def test_the_command_line_draws_usage_and_gives_its_numbers(system: System):
-    handle = await system.start("sleep 3")
+    handle = await system.begun("true")
+    await eventually(lambda: _has_been_read(handle, 3))
+    system.let_go(handle)
     await handle.result()
 
     async def usage(*options: str) -> str:
@@ -90,3 +93,8 @@ async def test_what_is_no_metrics_does_not_end_a_run(system: System, command: st
     assert (result.state, result.metrics) == (State.SUCCEEDED, None)
     assert (result.metrics_note or "").startswith(note or "")
     assert bool(result.metrics_note) == bool(note)
+
+
+async def _has_been_read(handle: RunHandle, times: int) -> bool:
+    series = await handle.usage()
+    return series is not None and len(series.readings) >= times
