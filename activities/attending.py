@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from temporalio import activity
 
 from temporal_runs.activities.faults import fault, faults
-from temporal_runs.activities.leases import Holding, Leases
+from temporal_runs.activities.leases import Holding, LeaseOfAnother, Leases
 from temporal_runs.engine import Interrupt, Progress
 from temporal_runs.steps import Assignment
 
@@ -69,9 +69,11 @@ class Attendance:
 class Attendants:
     """The activities at work in this process."""
 
-    def __init__(self, leases: Leases, host: str) -> None:
+    def __init__(self, leases: Leases, host: str, nobody_asks: Callable[[], None]) -> None:
+        """`nobody_asks` is called when Temporal knows an activity no more: its Run may be over."""
         self._leases = leases
         self._host = host
+        self._nobody_asks = nobody_asks
         self._at_work: dict[tuple[str, str], asyncio.Task[Any]] = {}
 
     @contextlib.asynccontextmanager
@@ -82,6 +84,9 @@ class Attendants:
                 attendance.holding = self._leases.confirm(assignment)
             except KeyError:
                 raise fault("executor_lost", "came back and knows nothing of this Run", final=True) from None
+            except LeaseOfAnother:
+                message = "gave its place to this Run as it was before its workflow was reset"
+                raise fault("executor_lost", message, final=True, began=False) from None
             yield attendance
 
     @contextlib.asynccontextmanager
@@ -100,6 +105,10 @@ class Attendants:
         try:
             with faults(self._host):
                 yield attendance
+        except asyncio.CancelledError:
+            if (details := activity.cancellation_details()) and details.not_found:
+                self._nobody_asks()
+            raise
         finally:
             beating.cancel()
             if self._at_work.get(key) is me:

@@ -5,7 +5,7 @@ import asyncio
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_runs.asking import ANSWER_WITHIN, OPEN, described
+from temporal_runs.asking import ANSWER_WITHIN, OPEN, UNANSWERED, answer_of, described
 from temporal_runs.steps import Attempt
 
 LOOK_SECONDS = 30
@@ -16,12 +16,11 @@ async def until_nobody_waits(client: Client, build: str) -> None:
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         try:
-            waiting = await client.get_workflow_handle(build).query(
-                "who_waits", result_type=list[Attempt], rpc_timeout=ANSWER_WITHIN
-            )
+            workflow = client.get_workflow_handle(build)
+            waiting: list[Attempt] = await answer_of(workflow, "who_waits", list[Attempt], ANSWER_WITHIN)
             if not await _any_open(client, waiting):
                 return
-        except RPCError:
+        except UNANSWERED:
             continue  # whoever cannot be asked may well wait
 
 

@@ -61,7 +61,6 @@ class Finishing:
             except (EngineError, OSError) as error:
                 # The Run has its outcome, which what is left behind does not change.
                 log.warning("left to the janitor", container=holding.container, error=str(error))
-                self._leases.update(holding.token, kept=finished)
             metrics.RETURNED.add(activity.metric_meter(), finished.results.bytes)
             return finished
 
@@ -89,7 +88,10 @@ class Finishing:
         if not holding.begun:
             return Finished()
         Capture(self._engine, self._store, holding, [], self._console_cap).complete()
-        return self._land(holding, ref, attendance) if holding.commit_results else Finished()
+        kept = self._land(holding, ref, attendance) if holding.commit_results else Finished()
+        # From here on there may be no workspace to look at again.
+        self._leases.update(holding.token, kept=kept)
+        return kept
 
     def _free(self, holding: Holding, finished: Finished) -> None:
         """Removes everything of the attempt from this machine."""

@@ -27,18 +27,24 @@ class Holding(Model):
     """when the Docker engine was first seen to be away while the command ran"""
     commit_results: bool = True
     kept: Finished | None = None
-    """set where console and results are safe, and something could not be removed afterwards"""
+    """set when console and results are safe, before anything is removed"""
     finished: Finished | None = None
     """set when everything but this record is gone; it takes no room, and answers a finish that is asked again"""
 
     @property
     def container(self) -> str:
-        return f"run-{self.request.attempt.key}"
+        """The lease's own: another executor that shares this one's engine may be given the attempt, when nobody has
+        heard that this one took it."""
+        return f"run-{self.request.attempt.key}.{self.token[:8]}"
 
     @property
     def is_fenced(self) -> bool:
         """True where another executor may execute the command anew, once this lease has run out."""
         return self.assignment is not None and self.assignment.inputs.spec.on_executor_lost == "restart"
+
+
+class LeaseOfAnother(Exception):
+    """A lease was given to another execution of the Run: somebody has reset its workflow since."""
 
 
 class Leases(Protocol):
@@ -49,7 +55,10 @@ class Leases(Protocol):
         ...
 
     def confirm(self, assignment: Assignment) -> Holding:
-        """The holding of a lease that an activity has come for; raises KeyError where it is not held."""
+        """The holding of a lease that an activity has come for.
+
+        Raises KeyError where it is not held, LeaseOfAnother.
+        """
         ...
 
     def update(self, token: str, **changes: object) -> Holding: ...

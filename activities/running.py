@@ -1,6 +1,6 @@
 """Running: the command executes in its container, exactly once an attempt.
 
-The ledger's mark `begun` is on disk before the container is started, and the container is named after the attempt:
+The ledger's mark `begun` is on disk before the container is started, and the container is named after the lease:
 a restarted executor finds it, takes its console up where it stood, and waits on. Where the mark stands and no
 container does, the command is never started again.
 """

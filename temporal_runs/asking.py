@@ -3,11 +3,12 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest, DescribeWorkflowExecutionResponse
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_runs.outcome import RunsError
@@ -27,8 +28,16 @@ class NoDispatcher(RunsError):
     """Nobody answers for open Runs: no dispatcher polls the task queue."""
 
 
+class RunPaused(RunsError):
+    """Somebody has paused the Run's workflow, and until it is unpaused nothing answers for it."""
+
+
 class ServerUnavailable(RunsError):
     """Temporal does not answer, or refuses."""
+
+
+UNANSWERED = (RPCError, RunPaused, WorkflowQueryFailedError)
+"""What `answer_of` raises."""
 
 
 @contextmanager
@@ -52,6 +61,15 @@ def asking(workers: str = "") -> Generator[None]:
             f"Temporal does not answer ({error.message}): start it with `temporal-runs up`, "
             "or correct TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE"
         ) from error
+
+
+async def answer_of(workflow: WorkflowHandle[Any, Any], query: str, result_type: Any, within: timedelta) -> Any:
+    """What a workflow answers to a query; raises RunPaused, RPCError, WorkflowQueryFailedError."""
+    try:
+        return await workflow.query(query, result_type=result_type, rpc_timeout=within)
+    except ValueError as error:
+        # temporalio 1.35 does not know that a workflow can be paused, and so cannot say why it is refused.
+        raise RunPaused(f"the workflow of {workflow.id} is paused: unpause it in Temporal's Web UI") from error
 
 
 async def described(client: Client, run_id: str, execution_id: str = "") -> DescribeWorkflowExecutionResponse:

@@ -18,7 +18,7 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from temporal_runs.asking import ANSWER_WITHIN, NoDispatcher, ServerUnavailable, UnknownRun, asking
+from temporal_runs.asking import ANSWER_WITHIN, NoDispatcher, RunPaused, ServerUnavailable, UnknownRun, asking
 from temporal_runs.fleet import Backlog, ExecutorStatus, Fleet, backlog
 from temporal_runs.handle import RunHandle
 from temporal_runs.listing import Page, RunSummary, Wanted, listed, page
@@ -36,6 +36,7 @@ __all__ = [
     "RunError",
     "RunFailed",
     "RunHandle",
+    "RunPaused",
     "RunStopped",
     "RunSummary",
     "Runs",

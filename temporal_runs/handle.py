@@ -22,8 +22,10 @@ from temporal_runs.asking import (
     ANSWER_WITHIN,
     OPEN,
     NoDispatcher,
+    RunPaused,
     ServerUnavailable,
     UnknownRun,
+    answer_of,
     asking,
     described,
 )
@@ -90,6 +92,11 @@ class RunHandle:
             while True:
                 try:
                     status = await self.status()
+                except RunPaused:
+                    if not told:
+                        raise
+                    await asyncio.sleep(1)
+                    continue
                 except (NoDispatcher, ServerUnavailable) as trouble:
                     if not told:
                         raise
@@ -194,9 +201,7 @@ class RunHandle:
     async def _queried(self, info: WorkflowExecutionInfo, within: timedelta) -> RunStatus:
         try:
             with asking(f"task queue {info.task_queue}"):
-                answer = await self._workflow(info.execution.run_id).query(
-                    "status", result_type=dict, rpc_timeout=within
-                )
+                answer = await answer_of(self._workflow(info.execution.run_id), "status", dict, within)
             return RunStatus.model_validate(answer)
         except (WorkflowQueryFailedError, ValidationError) as error:
             raise RunsError(
@@ -288,7 +293,7 @@ class RunHandle:
                 asked = time.monotonic()
                 try:
                     status = await self.status()
-                except (NoDispatcher, ServerUnavailable):
+                except (NoDispatcher, RunPaused, ServerUnavailable):
                     return False
             return status.state.is_final or status.attempt > attempt
 

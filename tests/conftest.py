@@ -82,6 +82,7 @@ SERVER_FLAGS = (
     "frontend.enableCancelWorkerPollsOnShutdown=true",
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
+    "frontend.WorkflowPauseEnabled=true",
 )
 
 

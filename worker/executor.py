@@ -72,7 +72,8 @@ async def run_executor(
     labels = {"temporal-runs.executor": str(folder)}
 
     fence = Fence(client, ledger, settings.lease)
-    attendants = Attendants(ledger, host)
+    look = asyncio.Event()
+    attendants = Attendants(ledger, host, look.set)
     cache = await asyncio.to_thread(Cache, folder / "cache", store, settings.cache)
     kind = await asyncio.to_thread(isolation, engine, folder)
     workspaces = Workspaces(folder / "workspaces", cache, store, kind)
@@ -90,7 +91,7 @@ async def run_executor(
     )
     finishing = Finishing(store, workspaces, images, engine, ledger, attendants, settings.console)
     period = min(60, settings.lease / 3)
-    janitor = Janitor(client, ledger, engine, workspaces, images, finishing, labels, period)
+    janitor = Janitor(client, ledger, engine, workspaces, images, finishing, labels, period, look)
     fleet = Fleet(store)
     ahead = list(dict.fromkeys(reference for tier in room.tiers.values() for reference in tier.images))
     stock = Stock(provision, images, fleet, executor_id, ahead, period)

@@ -5,6 +5,7 @@ As long as Temporal cannot be asked, everything stays as it is: silence is not d
 """
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -13,7 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_runs.activities.finishing import Finishing
 from temporal_runs.activities.leases import Holding
-from temporal_runs.asking import ANSWER_WITHIN, OPEN, described
+from temporal_runs.asking import ANSWER_WITHIN, OPEN, UNANSWERED, answer_of, described
 from temporal_runs.engine import Engine, EngineError
 from temporal_runs.images import MachineImages
 from temporal_runs.store import StoreError
@@ -37,7 +38,9 @@ class Janitor:
         finishing: Finishing,
         labels: dict[str, str],
         period: float,
+        look: asyncio.Event,
     ) -> None:
+        """`look`: set when a Run may be over, so that it is not left to the next time."""
         self._client = client
         self._ledger = ledger
         self._engine = engine
@@ -46,13 +49,17 @@ class Janitor:
         self._finishing = finishing
         self._labels = labels
         self._period = period
+        self._look = look
         self._sweeping = asyncio.Lock()
 
     async def work(self) -> None:
         """Sweeps now and then, until cancelled."""
         while True:
+            self._look.clear()
             await self.sweep()
-            await asyncio.sleep(self._period)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._period):
+                    await self._look.wait()
 
     async def sweep(self) -> None:
         """Looks once at everything this executor holds; what cannot be freed now is tried again at the next sweep."""
@@ -66,7 +73,7 @@ class Janitor:
                     await asyncio.to_thread(self._finishing.recover, holding)
                     self._ledger.forget(holding.token)
                     log.info("freed", run_id=holding.request.attempt.run_id, attempt=holding.request.attempt.number)
-            except (RPCError, StoreError, EngineError, OSError) as error:
+            except (*UNANSWERED, StoreError, EngineError, OSError) as error:
                 log.warning("not freed yet", run_id=holding.request.attempt.run_id, error=str(error))
         try:
             await asyncio.to_thread(self._remove_what_nobody_holds)
@@ -88,7 +95,7 @@ class Janitor:
         if datetime.now(UTC) - holding.granted_at < UNCONFIRMED:
             return False
         workflow = self._client.get_workflow_handle(attempt.run_id, run_id=attempt.execution_id)
-        current: str | None = await workflow.query("lease", rpc_timeout=ANSWER_WITHIN)
+        current: str | None = await answer_of(workflow, "lease", None, ANSWER_WITHIN)
         return current != holding.token
 
     def _remove_what_nobody_holds(self) -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from temporal_runs.activities.leases import Holding
+from temporal_runs.activities.leases import Holding, LeaseOfAnother
 from temporal_runs.fleet import Resources
 from temporal_runs.steps import Assignment, Lease, Request, Tier
 from temporal_runs.worker.room import Room
@@ -82,9 +82,11 @@ class Ledger:
         )
 
     def confirm(self, assignment: Assignment) -> Holding:
-        """The holding of a lease that an activity has come for; raises KeyError where it is not held."""
+        """The holding of a lease that an activity has come for; raises KeyError, LeaseOfAnother."""
         with self._lock:
             holding = self._holdings[assignment.lease.token]
+            if holding.request.attempt != assignment.attempt:
+                raise LeaseOfAnother
             if holding.assignment is None:
                 holding = holding.model_copy(update={"assignment": assignment})
                 # Not worth a write of its own: the next change writes it, and before that nothing has been done.
