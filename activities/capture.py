@@ -19,6 +19,9 @@ log = structlog.get_logger()
 
 LAST_BYTES = 4000
 LAST_LINES = 20
+STORE_SECONDS = 0.5
+"""Between two looks for something to be stored; a reader looks as often, and a line is to be seen within a second."""
+
 FROZEN_SECONDS = 5
 """How long a stream may go on after its container has ended: the engine's `follow` is known to freeze (moby #45728)."""
 
@@ -38,8 +41,8 @@ class Capture:
         self._tail_size = LAST_BYTES + max((len(secret.encode()) for secret in self._secrets), default=0)
         self._stream: Console | None = None
         self._streaming: asyncio.Task[None] | None = None
+        self._storing: asyncio.Task[None] | None = None
         self._stopped = False
-        self._trouble = ""
 
     @property
     def last_lines(self) -> str:
@@ -54,24 +57,17 @@ class Capture:
 
     async def __aenter__(self) -> Self:
         """Takes up the console where an earlier capture left it, and follows it."""
-        self._streaming = asyncio.create_task(asyncio.to_thread(self._copy, follow=True))
+        self._follow()
+        self._storing = asyncio.create_task(self._store())
         return self
 
     async def __aexit__(self, problem: type[BaseException] | None, *_: object) -> None:
         """After an exception the container may run on: lets go of it, for another capture to take up."""
+        if self._storing:
+            self._storing.cancel()
         if problem:
             await asyncio.to_thread(self._writer.leave)
             await self._stop_streaming()
-
-    async def flush(self) -> None:
-        """Stores what has come since. A store or an engine that is away is tried again with the next flush."""
-        with contextlib.suppress(StoreError):
-            await asyncio.to_thread(self._writer.flush)
-        if self._streaming and self._streaming.done() and (trouble := self._streaming.exception()):
-            if str(trouble) != self._trouble:
-                self._trouble = str(trouble)
-                log.warning("console is taken up again", container=self._container, error=self._trouble)
-            self._streaming = asyncio.create_task(asyncio.to_thread(self._copy, follow=True))
 
     async def finish(self) -> int:
         """Brings in the rest of an ended container's console and marks its end; gives the number of bytes.
@@ -93,6 +89,22 @@ class Capture:
         with contextlib.suppress(ContainerMissing):
             self._copy(follow=False)
         return self._writer.close()
+
+    def _follow(self) -> None:
+        self._streaming = asyncio.create_task(asyncio.to_thread(self._copy, follow=True))
+
+    async def _store(self) -> None:
+        """Stores what has come, again and again. Without store or engine that is tried again the next time."""
+        trouble = ""
+        while True:
+            await asyncio.sleep(STORE_SECONDS)
+            with contextlib.suppress(StoreError):
+                await asyncio.to_thread(self._writer.flush)
+            if self._streaming and self._streaming.done() and (failure := self._streaming.exception()):
+                if str(failure) != trouble:
+                    trouble = str(failure)
+                    log.warning("console is taken up again", container=self._container, error=trouble)
+                self._follow()
 
     async def _stop_streaming(self) -> None:
         self._stopped = True

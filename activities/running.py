@@ -29,7 +29,7 @@ from temporal_runs.workspaces import Workspaces
 log = structlog.get_logger()
 
 WATCH_SECONDS = 1
-"""Between two looks at a running command: console into the store, usage and last lines into the heartbeat."""
+"""Between two looks at a running command: usage and last lines go into the heartbeat."""
 
 
 class Running:
@@ -177,6 +177,5 @@ class Running:
 async def _watch(attendance: Attendance, capture: Capture, meter: Meter) -> None:
     while True:
         await asyncio.sleep(WATCH_SECONDS)
-        await capture.flush()
         await meter.read()
         attendance.report(last_lines=capture.last_lines, **meter.now)

@@ -7,6 +7,7 @@ import tracemalloc
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def started(engine: Engine, image: str, tmp_path: Path) -> Iterator[Callable[[st
     """Starts a command in a container that sees the test's folder, and gives what an executor would hold of it."""
     found = engine.find_image(image)
     assert found
-    tmp_path.chmod(0o755)
+    tmp_path.chmod(0o777)
     names: list[str] = []
 
     def start(command: str) -> Holding:
@@ -80,10 +81,7 @@ async def whole(store: Store, holding: Holding) -> bytes:
 
 async def captured(capture: Capture, engine: Engine, holding: Holding) -> int:
     async with capture:
-        waiting = asyncio.create_task(asyncio.to_thread(engine.wait, holding.container))
-        while not waiting.done():
-            await asyncio.wait({waiting}, timeout=0.2)
-            await capture.flush()
+        await asyncio.to_thread(engine.wait, holding.container)
         return await capture.finish()
 
 
@@ -102,36 +100,33 @@ async def test_bytes_that_are_no_text_and_lines_of_megabytes(
 async def test_captures_that_break_off_neither_lose_nor_double(
     engine: Engine, store: Store, started: Callable[[str], Holding], tmp_path: Path
 ):
-    holding = started("for i in $(seq 40); do seq 2000; seq 3 >&2; done; while [ ! -e go ]; do sleep 0.1; done; echo")
-    for _ in range(5):
+    holding = started("for i in 1 2 3 4 5; do seq 20000; seq 3 >&2; while [ ! -e $i ]; do sleep 0.05; done; done")
+    known = 0
+    for number in range(1, 6):
         with pytest.raises(ZeroDivisionError):
-            async with Capture(engine, store, holding, [], GIB) as capture:
-                await asyncio.sleep(0.2)
-                await capture.flush()
+            async with Capture(engine, store, holding, [], GIB):
+                segment = await eventually(partial(reader(store, holding).read, known))
+                known = segment.end
                 raise ZeroDivisionError
-    (tmp_path / "go").touch()
+        (tmp_path / str(number)).touch()
     await captured(Capture(engine, store, holding, [], GIB), engine, holding)
     pieces = [piece for piece in await printed(store, holding) if isinstance(piece, Printed)]
-    assert b"".join(piece.data for piece in pieces if piece.stream == "stderr") == b"1\n2\n3\n" * 40
-    assert (
-        b"".join(piece.data for piece in pieces if piece.stream == "stdout")
-        == b"".join(b"%d\n" % n for n in range(1, 2001)) * 40 + b"\n"
-    )
+    lines = b"".join(b"%d\n" % n for n in range(1, 20001))
+    assert b"".join(piece.data for piece in pieces if piece.stream == "stderr") == b"1\n2\n3\n" * 5
+    assert b"".join(piece.data for piece in pieces if piece.stream == "stdout") == lines * 5
 
 
 async def test_a_store_that_goes_away_meanwhile_loses_nothing_and_costs_no_memory(
     engine: Engine, store: Store, started: Callable[[str], Holding], tmp_path: Path
 ):
     wait = "while [ ! -e {} ]; do sleep 0.1; done"
-    holding = started(f"{wait.format('go')}; seq 1000000; {wait.format('on')}; echo on")
+    holding = started(f"{wait.format('go')}; seq 1000000; touch printed; {wait.format('on')}; echo on")
     capture = Capture(engine, store, holding, [], GIB)
     async with capture:
         (tmp_path / "store").rename(tmp_path / "away")
-        (tmp_path / "go").touch()
         tracemalloc.start()
-        for _ in range(10):
-            await asyncio.sleep(0.2)
-            await capture.flush()
+        (tmp_path / "go").touch()
+        await eventually((tmp_path / "printed").exists)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 40 * 2**20
