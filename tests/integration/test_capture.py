@@ -43,8 +43,10 @@ def started(engine: Engine, image: str, tmp_path: Path) -> Iterator[Callable[[st
 
     def start(command: str) -> Holding:
         attempt = Attempt(run_id=f"c-{uuid.uuid4().hex[:8]}", execution_id="execution")
+        request = Request(attempt=attempt, tier=Tier(name="tiny", cores=1, memory=64 * 2**20))
+        holding = Holding(token="t", request=request, granted_at=datetime.now(UTC))
         spec = ContainerSpec(
-            name=f"run-{attempt.key}",
+            name=holding.container,
             image=found.id,
             argv=["sh", "-c", command],
             env={},
@@ -59,8 +61,7 @@ def started(engine: Engine, image: str, tmp_path: Path) -> Iterator[Callable[[st
         names.append(spec.name)
         engine.create(spec)
         engine.start(spec.name)
-        request = Request(attempt=attempt, tier=Tier(name="tiny", cores=1, memory=64 * 2**20))
-        return Holding(token="t", request=request, granted_at=datetime.now(UTC))
+        return holding
 
     yield start
     for name in names:
