@@ -158,7 +158,9 @@ async def test_an_executor_of_the_same_name_on_another_machine_is_refused_until_
     result = await (await fleet.start("true")).result()
     assert result.executor == fleet.executor_id
     assert not fleet.executor.runs
-    elsewhere.end()
+    elsewhere.tell(signal.SIGTERM)
+    assert elsewhere.ended() == 0
+    fleet.executor.start()  # nobody has the id any more; it cleans up
 
 
 async def test_of_two_that_claim_a_name_in_the_same_moment_one_stays(fleet: Fleet, tmp_path: Path):
