@@ -1,14 +1,16 @@
 """Any process is killed during a Run: its command executes once, its console is whole, its results come back."""
 
 import signal
+import sys
 from pathlib import Path
 
+import docker
 import pytest
 
 from temporal_runs.client import RunError, RunFailed, RunStopped
 from temporal_runs.status import State
 from tests.conftest import eventually
-from tests.faults.conftest import SECOND, Fleet, Process
+from tests.faults.conftest import COMMAND, SECOND, Fleet, Process
 
 
 async def test_an_executor_is_killed_and_comes_back(fleet: Fleet):
@@ -186,6 +188,23 @@ async def _names(fleet: Fleet) -> set[str]:
 
 async def _is_silent(fleet: Fleet) -> bool:
     return all(one.is_silent for one in await fleet.runs.executors())
+
+
+async def test_what_an_executor_that_is_killed_as_it_starts_was_trying_is_removed_by_the_next(fleet: Fleet):
+    executor = fleet.process("executor", "--id", "mortal", "--serve", "one=1")
+    executor.program = (sys.executable, "-m", "tests.mortal", "after temporal_runs.engine:Engine.create_overlay")
+    executor.start()
+    assert executor.ended() == -signal.SIGKILL
+    folder = fleet.folder("mortal")
+
+    def tried() -> list[object]:
+        volumes = docker.from_env().volumes.list()
+        return [*folder.glob("probe-*"), *(one for one in volumes if str(folder) in str(one.attrs["Options"]))]
+
+    assert len(tried()) == 2
+    executor.program = (COMMAND,)
+    executor.start()
+    await eventually(lambda: not tried())
 
 
 async def test_an_executor_that_is_told_to_end_ends_with_its_runs_and_takes_nothing_new(fleet: Fleet):
