@@ -60,9 +60,9 @@ class Attendance:
         except asyncio.CancelledError:
             self._abandoned.set()
             self.interrupt.set()
+            # Whatever becomes of it, nobody asks any more.
+            thread.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             await asyncio.wait({thread}, timeout=LET_GO_SECONDS)
-            if thread.done():
-                thread.exception()  # whatever it was, nobody asks any more
             raise
 
 

@@ -71,6 +71,8 @@ class Running:
             if not attendance.holding.begun:
                 return None
             await engine_answers(self._engine)
+            if await attendance.in_thread(self._was_kept_from_starting, attendance.holding):
+                return None
             command, capture, meter = self._observe(attendance.holding)
             await command.end("stop", assignment.inputs.spec.stop_grace)
             return await self._exit(command, capture, meter)
@@ -83,6 +85,7 @@ class Running:
         if not holding.begun:
             secrets = read_secrets(order.assignment.inputs.spec.secrets, self._secrets_folder)
             self._engine.create(container_for(order, holding, secrets, self._labels))
+            attendance.report()  # what was stopped meanwhile does not begin
             holding = self._leases.update(holding.token, begun=True)
         if holding.is_fenced:
             self._fence.guard(holding)
@@ -98,6 +101,14 @@ class Running:
         """True where an executor died between its mark and the start: nothing has executed yet."""
         state = self._engine.state(container)
         return state is not None and state.status == "created"
+
+    def _was_kept_from_starting(self, holding: Holding) -> bool:
+        """Takes away a container that was to be started, and has not been: nobody starts it any more."""
+        if not self._was_never_started(holding.container):
+            return False
+        self._engine.remove(holding.container)
+        self._leases.update(holding.token, commit_results=False)  # there are none
+        return True
 
     async def _until_it_ends(self, assignment: Assignment, attendance: Attendance) -> Exit:
         command, capture, meter = self._observe(attendance.holding)

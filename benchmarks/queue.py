@@ -66,8 +66,10 @@ class NoEngine:
     def find_image(self, reference: str) -> ImageInfo:
         return ImageInfo(id=f"sha256:{reference}", digests=())
 
-    def write_through(self, options: str, folder: str, name: str) -> None:
+    def write_through(self, options: str, folder: str, name: str, own: str) -> None:
         raise EngineError("there is no engine")
+
+    def forget_writing(self, own: str) -> None: ...
 
     def create(self, spec: ContainerSpec) -> None:
         self._commands[spec.name] = spec.argv[0]

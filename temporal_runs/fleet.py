@@ -69,6 +69,8 @@ class ExecutorStatus(Model):
     id: str
     process: str
     """which of its processes, one after the other, this is"""
+    place: str = ""
+    """where it keeps what it holds: there is one executor of an id, in one place"""
     host: str
     version: str
     state: Literal["works", "draining", "ended"]

@@ -26,6 +26,7 @@ from temporal_runs import search_attributes
 from temporal_runs.client import RunHandle, Runs
 from temporal_runs.settings import Settings
 from temporal_runs.store import Store
+from temporal_runs.worker.ledger import recorded
 from tests.registries import Registry, Sick, forget_image, push_new_image
 from tests.witness import SWITCHES, witness
 
@@ -206,6 +207,24 @@ class System:
         (container,) = docker.from_env().containers.list(filters={"name": f"run-{handle.id}"})
         # 137: the command was faster, and its container's end killed this one as well.
         assert container.exec_run(["touch", "/mnt/go"]).exit_code in (0, 137)
+
+    def left_of(self, handle: RunHandle) -> list[str]:
+        """What executors and their engine have of a Run: leases, workspaces, containers, volumes."""
+        engine, named = docker.from_env(), {"name": f"run-{handle.id}."}
+        containers = engine.containers.list(all=True, filters=named, ignore_removed=True)
+        left = [one.name for one in (*containers, *engine.volumes.list(filters=named))]
+        for folder in (self.settings.home / "executors").iterdir():
+            held = [one for one in recorded(folder) if one.request.attempt.run_id == handle.id and not one.finished]
+            left += [f"lease {one.token}" for one in held]
+            left += map(str, folder.glob(f"workspaces/{handle.id}.*"))
+        return left
+
+    async def require_freed(self, handle: RunHandle) -> None:
+        """Raises AssertionError unless nothing is left of a Run that is over, within a minute."""
+        try:
+            await eventually(lambda: not self.left_of(handle), 60)
+        except TimeoutError:
+            raise AssertionError(f"left behind: {self.left_of(handle)}") from None
 
     @contextmanager
     def store_away(self) -> Iterator[None]:

@@ -13,14 +13,16 @@ from temporal_runs.plugin import RunsPlugin
 from temporal_runs.settings import Settings
 from temporal_runs.store import Store
 from temporal_runs.worker import traces
+from temporal_runs.worker.allegiance import Allegiance
 from temporal_runs.worker.logs import Named
 
 log = structlog.get_logger()
 
 
 async def run_dispatcher(client: Client, settings: Settings) -> None:
-    """Works until cancelled. Raises StoreError where the store cannot be used."""
+    """Works until cancelled. Raises StoreError, and ConnectionProblem where another's server answers."""
     store = await asyncio.to_thread(Store.open, settings.store_url)
+    allegiance = Allegiance(client, settings)
     worker = Worker(
         client,
         task_queue=settings.task_queue,
@@ -28,11 +30,13 @@ async def run_dispatcher(client: Client, settings: Settings) -> None:
         # Our one workflow is held to determinism in the sandbox by its tests; in here it would take half this process's
         # time.
         workflow_runner=UnsandboxedWorkflowRunner(),
-        interceptors=[Named()],
+        interceptors=[allegiance, Named()],
         identity="dispatcher",
     )
     log.info("dispatcher works", task_queue=settings.task_queue)
-    await worker.run()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(worker.run())
+        group.create_task(allegiance.keep())
 
 
 def _delivery(settings: Settings) -> Delivery:

@@ -12,11 +12,12 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +40,11 @@ PORT, UI_PORT = 7233, 8233
 
 READY_WITHIN = 60.0
 """Seconds until a started server has to answer."""
+
+TRIES = 5
+"""At free ports."""
+
+DATABASE = "temporal.db"
 
 DYNAMIC_CONFIG = {
     # A tenth of the time per task dispatch (facts, 1).
@@ -73,6 +79,10 @@ class EmbeddedProblem(Exception):
     """The embedded server cannot be had; the message is one line that says why and what to do."""
 
 
+class _PortsTaken(EmbeddedProblem):
+    """Somebody else has taken them since they were chosen."""
+
+
 class EmbeddedServer:
     """`async with EmbeddedServer(settings) as server:` a server that answers at `server.address`."""
 
@@ -100,10 +110,7 @@ class EmbeddedServer:
         self._take_lock()
         try:
             await asyncio.to_thread(_end_left_over, self._pid_file)
-            self._choose_ports()
-            command = self._command(binary)
-            self._start(command)
-            await self._ready()
+            command = await self._started(binary)
         except BaseException:
             await self._stop()
             raise
@@ -123,6 +130,19 @@ class EmbeddedServer:
         if self._keeper is not None:
             await asyncio.shield(self._keeper)
 
+    async def _started(self, binary: str) -> list[str]:
+        """Starts the server; on other ports, where somebody else was faster to take those that were free."""
+        for _ in range(TRIES):
+            self._choose_ports()
+            command = self._command(binary)
+            self._start(command)
+            try:
+                await self._ready()
+            except _PortsTaken:
+                continue
+            return command
+        raise EmbeddedProblem(f"others take the ports of the embedded Temporal server: see {self.log}")
+
     def _take_lock(self) -> None:
         lock = (self._settings.home / "embedded.lock").open("a")
         try:
@@ -134,18 +154,23 @@ class EmbeddedServer:
             ) from None
         self._lock = lock
 
+    @property
+    def _ports(self) -> tuple[int, ...]:
+        return _ports_of(self.address, self.ui)
+
     def _choose_ports(self) -> None:
         """The ones used last, so that who is connected finds the server again; else the usual; else any."""
         last = Embedded.read(self._settings)
-        ports = _ports_of(last) if last else ()
+        ports = _ports_of(last.address, last.ui) if last else ()
         port = _free_port(*ports[:1], PORT)
         ui_port = _free_port(*ports[1:], UI_PORT)
         self.address, self.ui = f"127.0.0.1:{port}", f"http://127.0.0.1:{ui_port}"
 
     def _command(self, binary: str) -> list[str]:
         command = [binary, "server", "start-dev", "--ip", "127.0.0.1", "--log-level", "warn"]
-        command += ["--db-filename", str(self._folder / "temporal.db")]
-        command += ["--port", self.address.rpartition(":")[2], "--ui-port", self.ui.rpartition(":")[2]]
+        command += ["--db-filename", str(self._folder / DATABASE)]
+        port, ui_port = self._ports
+        command += ["--port", str(port), "--ui-port", str(ui_port)]
         for key in search_attributes.ALL:
             kind = search_attributes.TYPE_NAMES[key.indexed_value_type]
             command += ["--search-attribute", f"{key.name}={kind}"]
@@ -169,10 +194,12 @@ class EmbeddedServer:
         self._pid_file.write_text(str(self._process.pid))
 
     async def _ready(self) -> None:
-        """Waits until the server answers, sees to its retention, and says where it is."""
+        """Waits until the server answers, sees to its retention, and says where it is; raises EmbeddedProblem."""
         deadline = time.monotonic() + READY_WITHIN
         while True:
             if self._process is None or self._process.poll() is not None:
+                if not all(map(_is_free, self._ports)):
+                    raise _PortsTaken(f"others have the ports of the embedded Temporal server, see {self.log}")
                 raise EmbeddedProblem(f"the embedded Temporal server ended at once ({self._last_words()})")
             if time.monotonic() > deadline:
                 raise EmbeddedProblem(
@@ -181,9 +208,12 @@ class EmbeddedServer:
             try:
                 async with asyncio.timeout(5):
                     client = await Client.connect(self.address)
-                    await _retain(client)
                     cluster = await cluster_of(client)
-                break
+                    # Else somebody else's answers, and this one is about to find its port taken.
+                    if is_of(self._folder / DATABASE, cluster):
+                        await _retain(client)
+                        break
+                await asyncio.sleep(0.1)
             except (RuntimeError, TimeoutError, RPCError):
                 await asyncio.sleep(0.1)
         path = Embedded.path(self._settings)
@@ -244,7 +274,7 @@ def _end_left_over(pid_file: Path) -> None:
     """Ends the server of an `up` that was killed. Its pid may be another's by now: the command line tells."""
     try:
         pid = int(pid_file.read_text())
-        database = str(pid_file.parent / "temporal.db").encode()
+        database = str(pid_file.parent / DATABASE).encode()
         for sign, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
             until = time.monotonic() + patience
             while database in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
@@ -265,19 +295,33 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _ports_of(embedded: Embedded) -> tuple[int, ...]:
-    parts = (embedded.address.rpartition(":")[2], embedded.ui.rpartition(":")[2])
+def is_of(database: Path, cluster: str) -> bool:
+    """Whether the cluster of that id keeps itself in a server's database."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        return any(cluster.encode() in data for (data,) in connection.execute("SELECT data FROM cluster_metadata_info"))
+    return False  # it is being made
+
+
+def _ports_of(*addresses: str) -> tuple[int, ...]:
+    parts = [address.rpartition(":")[2] for address in addresses]
     return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else ()
 
 
 def _free_port(*wanted: int) -> int:
     for port in (*wanted, 0):
-        with socket.socket() as probe, suppress(OSError):
-            # As the server itself does: a port that is only cooling down is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
+        if found := _is_free(port):
+            return found
     raise EmbeddedProblem("this machine has no free port for Temporal")
+
+
+def _is_free(port: int) -> int:
+    """The port, or any for 0, where it is free; else 0."""
+    with socket.socket() as probe, suppress(OSError):
+        # As the server itself does: a port that is only cooling down is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        return int(probe.getsockname()[1])
+    return 0
 
 
 _libc = ctypes.CDLL(None)

@@ -26,11 +26,12 @@ from temporal_runs.settings import Settings
 from temporal_runs.steps import Tier, tier_queue
 from temporal_runs.store import Store
 from temporal_runs.worker import traces
+from temporal_runs.worker.allegiance import Allegiance
 from temporal_runs.worker.fence import Fence
 from temporal_runs.worker.gate import Gate, RoomChanged
 from temporal_runs.worker.isolation import isolation, limits_disks
 from temporal_runs.worker.janitor import Janitor
-from temporal_runs.worker.ledger import Ledger
+from temporal_runs.worker.ledger import Ledger, guarded
 from temporal_runs.worker.logs import Named
 from temporal_runs.worker.presence import Presence
 from temporal_runs.worker.room import Machine, Offer, Room
@@ -54,13 +55,15 @@ async def run_executor(
 ) -> None:
     """Works until cancelled, and containers go on; or until `drain` is set, and all that it holds has ended.
 
-    Raises EngineUnavailable, StoreError, TooBig, and ExecutorExists where the machine has an executor of that name.
+    Raises EngineUnavailable, StoreError, TooBig, ExecutorExists where there is another executor of that name, and
+    ConnectionProblem where another's server answers.
     """
     structlog.contextvars.bind_contextvars(executor=executor_id)
     engine = Engine.connect()
     cores, memory = await asyncio.to_thread(engine.capacity)
     store = await asyncio.to_thread(Store.open, settings.store_url)
     folder = settings.home / "executors" / executor_id
+    guard = await asyncio.to_thread(guarded, folder, executor_id)
     tiers = settings.tier_table
     asked_for = [tier for name, tier in tiers.items() if offer.serve is None or name in offer.serve]
     limits = any(tier.disk for tier in asked_for) and await asyncio.to_thread(limits_disks, engine, folder)
@@ -91,12 +94,14 @@ async def run_executor(
     )
     finishing = Finishing(store, workspaces, images, engine, ledger, attendants, settings.console)
     period = min(60, settings.lease / 3)
-    janitor = Janitor(client, ledger, engine, workspaces, images, finishing, labels, period, look)
+    janitor = Janitor(client, ledger, engine, workspaces, images, store, finishing, labels, period, look)
     fleet = Fleet(store)
     ahead = list(dict.fromkeys(reference for tier in room.tiers.values() for reference in tier.images))
     stock = Stock(provision, images, fleet, executor_id, ahead, period)
     presence = Presence(fleet, ledger, room, changed, host, period, _meter(client))
     drain = drain or asyncio.Event()
+    allegiance = Allegiance(client, settings)
+    await presence.claim()
 
     identity = f"{executor_id}@{host}"
     own_queue = Worker(
@@ -116,16 +121,17 @@ async def run_executor(
         max_concurrent_activities=2 * room.most() + 10,
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
-        interceptors=[Named()],
+        interceptors=[allegiance, Named()],
         plugins=traces.plugins(settings),
         identity=identity,
     )
-    tier_queues = [_tier_queue(client, tier, ledger, changed, identity) for tier in room.tiers.values()]
+    tier_queues = [_tier_queue(client, tier, ledger, changed, allegiance, identity) for tier in room.tiers.values()]
     log.info("executor works", host=host, tiers=list(room.tiers), holds=len(ledger.holdings()))
     try:
         async with asyncio.TaskGroup() as group:
             workers = [worker.run() for worker in (own_queue, *tier_queues)]
             beside = [janitor.work(), fence.work(), presence.tell(), presence.listen(drain), stock.work()]
+            beside.append(allegiance.keep())
             at_work = [group.create_task(work) for work in (*workers, *beside)]
             await drain.wait()
             await _drained(ledger, changed, janitor)
@@ -133,7 +139,7 @@ async def run_executor(
                 task.cancel()
     finally:
         await presence.leave()
-        ledger.close()
+        guard.close()
 
 
 async def _drained(ledger: Ledger, changed: RoomChanged, janitor: Janitor) -> None:
@@ -160,7 +166,9 @@ def _meter(client: Client) -> MetricMeter:
     return (client.service_client.config.runtime or Runtime.default()).metric_meter
 
 
-def _tier_queue(client: Client, tier: Tier, ledger: Ledger, changed: RoomChanged, identity: str) -> Worker:
+def _tier_queue(
+    client: Client, tier: Tier, ledger: Ledger, changed: RoomChanged, allegiance: Allegiance, identity: str
+) -> Worker:
     fixed = FixedSizeSlotSupplier(1)
     return Worker(
         client,
@@ -173,6 +181,6 @@ def _tier_queue(client: Client, tier: Tier, ledger: Ledger, changed: RoomChanged
             nexus_supplier=fixed,
         ),
         max_concurrent_activity_task_polls=1,
-        interceptors=[Named()],
+        interceptors=[allegiance, Named()],
         identity=identity,
     )

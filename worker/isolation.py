@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
+from blake3 import blake3
 
 from temporal_runs.engine import Engine, EngineError, EngineUnavailable
 from temporal_runs.workspaces import Disk, Kind, Overlay
@@ -20,13 +21,14 @@ from temporal_runs.workspaces import Disk, Kind, Overlay
 log = structlog.get_logger()
 
 BELOW, WRITTEN = "below", "written"
+PROBE = "probe-"
 PROBE_DISK = 8 * 2**20
 
 
 def isolation(engine: Engine, folder: Path) -> Kind:
     """What works for workspaces in a folder; raises EngineUnavailable."""
-    with probe(folder) as place:
-        reason = why_no_overlay(engine, place)
+    with probe(engine, folder) as place:
+        reason = why_no_overlay(engine, place, _name(folder))
     if reason is None:
         return "overlay"
     log.warning("no overlays here: files are copied for each Run", reason=reason)
@@ -35,22 +37,19 @@ def isolation(engine: Engine, folder: Path) -> Kind:
 
 def limits_disks(engine: Engine, folder: Path) -> bool:
     """Whether a command can be given a disk of its own, and the engine sees it; raises EngineUnavailable."""
-    with probe(folder) as place:
-        disk = Disk(place / "image", place / "disk")
+    with probe(engine, folder) as place:
         try:
-            disk.make(PROBE_DISK)
-            reason = why_no_overlay(engine, place / "disk")
+            _disk(place).make(PROBE_DISK)
+            reason = why_no_overlay(engine, place / "disk", _name(folder))
         except OSError as error:
             reason = str(error)
-        finally:
-            disk.unmount()
     if reason:
         log.info("no disk limits here: tiers that have one are not served", reason=reason)
     return reason is None
 
 
-def why_no_overlay(engine: Engine, place: Path) -> str | None:
-    """Has the engine mount an overlay of folders in a place; what is in the way, or None."""
+def why_no_overlay(engine: Engine, place: Path, own: str) -> str | None:
+    """Has the engine mount an overlay of folders in a place, as a volume `own`; what is in the way, or None."""
     overlay = Overlay([place / "top", place / "bottom"], place / "upper", place / "work")
     try:
         for folder in (*overlay.lower, overlay.upper, overlay.work):
@@ -59,7 +58,7 @@ def why_no_overlay(engine: Engine, place: Path) -> str | None:
         # What we have to be able to write and read ourselves: a deletion, and a mark.
         os.mknod(overlay.lower[0] / "deleted", stat.S_IFCHR, os.makedev(0, 0))
         os.setxattr(overlay.upper, "user.overlay.probe", b"y")
-        engine.write_through(overlay.options, BELOW, WRITTEN)
+        engine.write_through(overlay.options, BELOW, WRITTEN, own)
     except EngineUnavailable:
         raise
     except (EngineError, OSError, ValueError) as error:
@@ -68,11 +67,28 @@ def why_no_overlay(engine: Engine, place: Path) -> str | None:
 
 
 @contextmanager
-def probe(folder: Path) -> Iterator[Path]:
-    """An empty folder to try things in."""
+def probe(engine: Engine, folder: Path) -> Iterator[Path]:
+    """An empty folder to try things in. What is left of a process of this executor that was killed here is removed."""
+    engine.forget_writing(_name(folder))
     folder.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix="probe-", dir=folder))
+    for left in folder.glob(f"{PROBE}*"):
+        _remove(left)
+    place = Path(tempfile.mkdtemp(prefix=PROBE, dir=folder))
     try:
         yield place
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        _remove(place)
+
+
+def _disk(place: Path) -> Disk:
+    return Disk(place / "image", place / "disk")
+
+
+def _remove(place: Path) -> None:
+    _disk(place).unmount()
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def _name(folder: Path) -> str:
+    """What the engine is to call what we try with it: the same whenever this executor is started."""
+    return f"temporal-runs-probe-{blake3(os.fsencode(folder)).hexdigest()[:16]}"

@@ -17,7 +17,7 @@ from temporal_runs.activities.leases import Holding
 from temporal_runs.asking import ANSWER_WITHIN, OPEN, UNANSWERED, answer_of, described
 from temporal_runs.engine import Engine, EngineError
 from temporal_runs.images import MachineImages
-from temporal_runs.store import StoreError
+from temporal_runs.store import Store, StoreError
 from temporal_runs.worker.ledger import Ledger
 from temporal_runs.workspaces import Workspaces
 
@@ -35,6 +35,7 @@ class Janitor:
         engine: Engine,
         workspaces: Workspaces,
         images: MachineImages,
+        store: Store,
         finishing: Finishing,
         labels: dict[str, str],
         period: float,
@@ -46,6 +47,7 @@ class Janitor:
         self._engine = engine
         self._workspaces = workspaces
         self._images = images
+        self._store = store
         self._finishing = finishing
         self._labels = labels
         self._period = period
@@ -79,6 +81,7 @@ class Janitor:
             await asyncio.to_thread(self._remove_what_nobody_holds)
             await asyncio.to_thread(self._workspaces.tidy)
             await asyncio.to_thread(self._images.tidy)
+            await asyncio.to_thread(self._store.tidy)
         except (EngineError, StoreError, OSError) as error:
             log.warning("not swept", error=str(error))
 

@@ -22,11 +22,11 @@ LEASES = "leases"
 
 
 class ExecutorExists(Exception):
-    """Another process on this machine already is the executor of that name."""
+    """Another process, of this machine or of another, already is the executor of that name."""
 
 
 class Ledger:
-    """The leases of one executor; thread-safe. Its folder is held by one process at a time."""
+    """The leases of one executor; thread-safe. Its folder is `guarded` by one process at a time."""
 
     def __init__(
         self,
@@ -46,7 +46,6 @@ class Ledger:
         self._lock = threading.Lock()
         self._draining = False
         (folder / LEASES).mkdir(parents=True, exist_ok=True)
-        self._guard = _guarded(folder, executor)
         self._holdings = {holding.token: holding for holding in recorded(folder)}
 
     @property
@@ -137,10 +136,6 @@ class Ledger:
         self._draining = True
         self._changed()
 
-    def close(self) -> None:
-        """Lets another process be this executor."""
-        self._guard.close()
-
     def _left(self, tier: Tier) -> int:
         return 0 if self._draining else self._room.left(tier, self._held())
 
@@ -182,7 +177,9 @@ def recorded(folder: Path) -> list[Holding]:
     return records
 
 
-def _guarded(folder: Path, executor: str) -> IO[bytes]:
+def guarded(folder: Path, executor: str) -> IO[bytes]:
+    """Makes this process the one of a folder, until it closes what is given; raises ExecutorExists."""
+    folder.mkdir(parents=True, exist_ok=True)
     guard = (folder / "lock").open("wb")
     try:
         fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,16 +9,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 from temporalio.common import MetricMeter
 
 from temporal_runs import metrics
-from temporal_runs.fleet import ExecutorStatus, Fleet, HeldRun, TierRoom
+from temporal_runs.fleet import SILENT_AFTER, ExecutorStatus, Fleet, HeldRun, TierRoom
 from temporal_runs.store import StoreError
 from temporal_runs.worker.gate import RoomChanged
-from temporal_runs.worker.ledger import Ledger
+from temporal_runs.worker.ledger import ExecutorExists, Ledger
 from temporal_runs.worker.room import Room
 
 log = structlog.get_logger()
@@ -36,7 +37,7 @@ FAREWELL_SECONDS = 3.0
 
 
 class Presence:
-    """`tell` and `listen` until cancelled, then `leave`."""
+    """`claim` the id; `tell` and `listen` until cancelled, then `leave`."""
 
     def __init__(
         self,
@@ -57,11 +58,27 @@ class Presence:
         self._meter = meter
         self._process = uuid.uuid4().hex
         self._started_at = datetime.now(UTC)
+        self._place = _place(ledger.folder)
+        self._is_the_one = False
         self._word: asyncio.Task[None] | None = None
 
+    async def claim(self) -> None:
+        """Raises ExecutorExists where an executor of this id is at work in another place, StoreError."""
+        other = await asyncio.to_thread(self._fleet.executor, self._ledger.executor)
+        if other and self._is_elsewhere(other):
+            raise self._exists(other)
+        self._is_the_one = True
+
     async def tell(self) -> None:
-        """Tells whenever something has changed, and once a period."""
+        """Tells whenever something has changed, and once a period.
+
+        Raises ExecutorExists for the later one of two that have claimed the id in the same moment.
+        """
         while True:
+            other = await self._in_store(self._fleet.executor, self._ledger.executor)
+            if other and self._is_elsewhere(other) and other.started_at < self._started_at:
+                self._is_the_one = False
+                raise self._exists(other)
             changes = asyncio.create_task(self._changed.wait())
             status = self._status()
             self._measure(status)
@@ -81,6 +98,8 @@ class Presence:
 
     async def leave(self) -> None:
         """The last word: that commands are left at work; where none is, nothing is left of this executor."""
+        if not self._is_the_one:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
                 if self._word:
@@ -97,6 +116,16 @@ class Presence:
             log.warning("not heard of by the fleet", error=str(error))
             return None
 
+    def _is_elsewhere(self, other: ExecutorStatus) -> bool:
+        return other.place != self._place and not other.is_silent
+
+    def _exists(self, other: ExecutorStatus) -> ExecutorExists:
+        seconds = SILENT_AFTER * other.period
+        return ExecutorExists(
+            f"executor {self._ledger.executor!r} is at work on {other.host} already: choose another --id, or end that "
+            f"one; if it is gone for good, its id is free {seconds:.0f} seconds after its last word"
+        )
+
     def _measure(self, status: ExecutorStatus) -> None:
         for tier, room in status.tiers.items():
             metrics.LEASES.show(self._meter, room.held, executor=status.id, tier=tier)
@@ -107,6 +136,7 @@ class Presence:
         return ExecutorStatus(
             id=self._ledger.executor,
             process=self._process,
+            place=self._place,
             host=self._host,
             version=version("temporal-runs"),
             state="draining" if self._ledger.is_draining else "works",
@@ -132,3 +162,13 @@ class Presence:
                 for holding in at_work
             ],
         )
+
+
+def _place(folder: Path) -> str:
+    """Tells an executor's folder from that of every other, on whichever machine; made with the first start in it."""
+    path = folder / "place"
+    if not path.exists():
+        draft = path.with_suffix(".draft")
+        draft.write_text(uuid.uuid4().hex)
+        draft.replace(path)
+    return path.read_text()

@@ -5,6 +5,7 @@ whose fault an ending is in `causes`, which state may follow which in `states`.
 """
 
 import asyncio
+from datetime import timedelta
 from typing import Any, cast
 
 from temporalio import workflow
@@ -32,6 +33,9 @@ from temporal_runs.workflows.causes import cause, judge
 from temporal_runs.workflows.executors import ExecutorLost, Fault
 from temporal_runs.workflows.life import Life
 from temporal_runs.workflows.phases import Phases, StopReceived
+
+JOIN_AGAIN, JOIN_AGAIN_AT_LEAST = timedelta(minutes=2), timedelta(hours=1)
+"""After which a Run that waits for a place of its project sees to it that somebody gives them: at first, in the end."""
 
 
 @workflow.defn(name="Run")
@@ -119,12 +123,28 @@ class Run:
         )
         await self.phases.join(self.ticket)
         try:
-            await workflow.wait_condition(lambda: self.is_admitted or bool(self.life.stop), timeout=spec.queue_limit)
+            if workflow.patched("join the limit again"):
+                await asyncio.wait_for(self.join_until_admitted(self.ticket), spec.queue_limit)
+            else:
+                await workflow.wait_condition(
+                    lambda: self.is_admitted or bool(self.life.stop), timeout=spec.queue_limit
+                )
         except TimeoutError:
             message = f"its project had {inputs.max_running} other Runs on their way for all of its queue_limit"
             raise Fault(cause("queue_limit", State.QUEUED, message)) from None
         if self.life.stop:
             raise StopReceived
+
+    async def join_until_admitted(self, ticket: Ticket) -> None:
+        """Joins again now and then: somebody may have terminated the workflow that gives the places."""
+        patience = JOIN_AGAIN
+        while True:
+            try:
+                return await workflow.wait_condition(lambda: self.is_admitted or bool(self.life.stop), timeout=patience)
+            except TimeoutError:
+                await self.phases.join(ticket)
+                # A Run may wait for days: its history must not show each minute of them.
+                patience = min(2 * patience, JOIN_AGAIN_AT_LEAST)
 
     async def acknowledge(self, inputs: Inputs) -> Assignment:
         """Queued → Scheduled: waits for a machine of its tier with room."""

@@ -185,7 +185,11 @@ def _config(spec: ContainerSpec, api: Any) -> Any:
         # Unlike `binds`, these are refused when the folder is not there, and take a colon in its name.
         mounts=[
             *(Mount(target=inside, source=folder, type="bind") for folder, inside in spec.mounts.items()),
-            *(Mount(target=inside, source=name, type="volume", no_copy=True) for name, inside in spec.volumes.items()),
+            # One that is not there, the engine makes: it is then found by its labels as well.
+            *(
+                Mount(target=inside, source=name, type="volume", no_copy=True, labels=dict(spec.labels))
+                for name, inside in spec.volumes.items()
+            ),
             *(Mount(inside, folder, type="bind", read_only=True) for inside, folder in spec.read_only.items()),
         ],
         init=True,

@@ -2,7 +2,6 @@
 
 import io
 import tarfile
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -38,12 +37,12 @@ class Volumes:
         found: list[dict[str, Any]] = self._connection.ask(lambda api: api.volumes(filters=wanted))["Volumes"] or []
         return [one["Name"] for one in found]
 
-    def write_through(self, options: str, folder: str, name: str) -> None:
+    def write_through(self, options: str, folder: str, name: str, own: str) -> None:
         """Has the engine mount an overlay and write an empty file into a folder of it; raises EngineError.
 
-        What tells whether this engine, on its machine, does with our folders what we take for granted.
+        What tells whether this engine, on its machine, does with our folders what we take for granted. `own` is what
+        all that is made for it is called.
         """
-        own = f"temporal-runs-probe-{uuid.uuid4().hex[:8]}"
         mount: Any = Mount(target="/mnt", source=own, type="volume", no_copy=True)
 
         def write(api: Any) -> None:
@@ -56,10 +55,15 @@ class Volumes:
         try:
             self._connection.ask(write)
         finally:
-            with suppress(EngineError):
-                self._connection.ask(lambda api: api.remove_container(own, force=True))
-                self._connection.ask(lambda api: api.remove_image(own))
-            self.remove_volume(own)
+            self.forget_writing(own)
+
+    def forget_writing(self, own: str) -> None:
+        """Takes away what `write_through` has made, where whoever asked for that was killed meanwhile."""
+        with suppress(EngineError):
+            self._connection.ask(lambda api: api.remove_container(own, force=True))
+        with suppress(EngineError):
+            self._connection.ask(lambda api: api.remove_image(own))
+        self.remove_volume(own)
 
 
 def archive(*, folder: bool, name: str) -> bytes:

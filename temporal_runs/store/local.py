@@ -4,7 +4,6 @@ import ctypes
 import errno
 import fcntl
 import os
-import secrets
 import shutil
 import threading
 import time
@@ -17,12 +16,11 @@ from types import TracebackType
 from typing import Self
 
 from .concurrent import work_through
+from .drafts import clear_abandoned, draft_in
 from .errors import StoreUnavailable
 from .objects import YOUNG, Batch, Held, Item, Stored
 
 FOLDERS = ("b", "p", "v", "d", "refs", "tmp")
-ABANDONED = 24 * 3600
-"""Seconds after which a temporary file is of a process that was killed."""
 FEW = 64
 """Objects up to which each is synced by itself; a sync of the whole filesystem also waits for others' data."""
 BIG = 1024 * 1024
@@ -49,7 +47,7 @@ class LocalObjects:
         self._workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="store")
         self._syncing = ThreadPoolExecutor(1, thread_name_prefix="sync")
         with suppress(OSError):  # a store that is read-only, or another process cleaning up
-            self._clear_abandoned()
+            clear_abandoned(root / "tmp")
 
     def get(self, key: str) -> bytes | None:
         with self.told(f"read {key}"):
@@ -110,7 +108,7 @@ class LocalObjects:
 
     def remove_old(self, key: str, before: datetime) -> bool:
         # Out of sight first: whoever needs it from then on writes it anew, whoever came earlier has made it young.
-        path, aside = self.path(key), self.root / "tmp" / f"{os.getpid()}-{secrets.token_hex(8)}"
+        path, aside = self.path(key), draft_in(self.root / "tmp")
         with self.told(f"delete {key}"):
             try:
                 if path.stat().st_mtime >= before.timestamp():
@@ -123,6 +121,10 @@ class LocalObjects:
                 return False
             aside.unlink()
             return True
+
+    def tidy(self) -> None:
+        with self.told("be tidied"):
+            clear_abandoned(self.root / "tmp")
 
     def batch(self) -> Batch:
         return LocalBatch(self, self._syncing)
@@ -197,7 +199,7 @@ class LocalObjects:
 
     def write_temporary(self, data: bytes) -> Path:
         """A new file outside of everybody's sight. Fails, as it should, where the store's folder is gone."""
-        path = self.root / "tmp" / f"{os.getpid()}-{secrets.token_hex(8)}"
+        path = draft_in(self.root / "tmp")
         try:
             with path.open("xb", buffering=0) as file:
                 rest = memoryview(data)
@@ -207,12 +209,6 @@ class LocalObjects:
             path.unlink(missing_ok=True)
             raise
         return path
-
-    def _clear_abandoned(self) -> None:
-        oldest = time.time() - ABANDONED
-        for path in (self.root / "tmp").iterdir():
-            if path.stat().st_mtime < oldest:
-                path.unlink()
 
 
 class LocalBatch:

@@ -90,6 +90,10 @@ class Objects(Protocol):
         """Removes an object, unless `Stored.at` is not before that time by now; whether it was removed."""
         ...
 
+    def tidy(self) -> None:
+        """Removes what processes that were killed have left half done."""
+        ...
+
     def batch(self) -> Batch: ...
 
     def held(self, key: str) -> Held | None:

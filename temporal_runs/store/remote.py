@@ -15,6 +15,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import ObjectStore, from_url
 
 from .concurrent import work_through
+from .drafts import ABANDONED
 from .errors import StoreUnavailable
 from .objects import YOUNG, Batch, Held, Item, Stored
 
@@ -103,6 +104,11 @@ class RemoteObjects:
                 return False
             obstore.delete(self.store, key)
             return True
+
+    def tidy(self) -> None:
+        # An object comes whole or not at all: there are probes only. Nobody can tell whose, but by their age.
+        for key in [one.key for one in self.stored("tmp")]:
+            self.remove_old(key, datetime.now(UTC) - timedelta(seconds=ABANDONED))
 
     def batch(self) -> Batch:
         return RemoteBatch(self, self._uploads)

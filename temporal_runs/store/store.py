@@ -83,6 +83,10 @@ class Store:
         """Removes the documents that `list` gives."""
         self._objects.delete(document_key(prefix))
 
+    def tidy(self) -> None:
+        """Removes what processes that were killed have left half done: what was theirs alone, and soon (see `gc`)."""
+        self._objects.tidy()
+
     def projects(self) -> list[str]:
         """Names of all projects, sorted."""
         return self._objects.folders("refs")

@@ -22,6 +22,7 @@ from temporal_runs.connection import Embedded, connect
 from temporal_runs.settings import Settings
 from temporal_runs.store import Store
 from temporal_runs.worker.embedded import EmbeddedServer
+from temporal_runs.worker.ledger import recorded
 from tests.conftest import System, eventually
 from tests.disks import disk
 from tests.engines import EngineOfItsOwn
@@ -206,6 +207,32 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """In the end no test has left a container, a volume, a mount, a lease or a draft, whatever was killed.
+
+    What its workflow has not been told to have ended is a record without anything, and no lease.
+    """
+    yield
+    place = tmp_path_factory.getbasetemp()
+    engine = docker.from_env()
+    ours = {"label": "temporal-runs.executor"}
+    labelled = [
+        *((one.name, one.labels) for one in engine.containers.list(all=True, filters=ours, ignore_removed=True)),
+        *((one.name, one.attrs["Labels"] or {}) for one in engine.volumes.list(filters=ours)),
+    ]
+    # Other sessions may be at work on this engine.
+    left = [name for name, labels in labelled if labels["temporal-runs.executor"].startswith(f"{place}/")]
+    left += [line for line in Path("/proc/mounts").read_text().splitlines() if f"{place}/" in line]
+    left += map(str, place.glob("home*/executors/*/probe-*"))
+    for folder in place.glob("home*/executors/*"):
+        left += [f"{folder}: {one.container}" for one in recorded(folder) if one.finished is None]
+    for store in place.glob("home*/store"):
+        Store.open(str(store)).tidy()
+        left += map(str, (store / "tmp").iterdir())
+    assert not left, f"left behind: {left}"
 
 
 async def require_nothing_left(fleet: Fleet) -> None:

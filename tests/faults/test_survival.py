@@ -1,13 +1,16 @@
 """Any process is killed during a Run: its command executes once, its console is whole, its results come back."""
 
 import signal
+import sys
+from pathlib import Path
 
+import docker
 import pytest
 
 from temporal_runs.client import RunError, RunFailed, RunStopped
 from temporal_runs.status import State
 from tests.conftest import eventually
-from tests.faults.conftest import SECOND, Fleet, Process
+from tests.faults.conftest import COMMAND, SECOND, Fleet, Process
 
 
 async def test_an_executor_is_killed_and_comes_back(fleet: Fleet):
@@ -127,6 +130,81 @@ async def test_a_second_executor_of_the_same_name_is_refused(fleet: Fleet):
     same.start()
     assert same.ended() == 2
     fleet.let_go(handle)
+
+
+async def test_an_executor_of_the_same_name_on_another_machine_is_refused_until_the_first_is_gone(
+    fleet: Fleet, tmp_path: Path
+):
+    handle = await fleet.started("echo done")
+    await eventually(lambda: _is(fleet, "works"))
+    elsewhere = fleet.process(
+        *("executor", "--id", fleet.executor_id, "--serve", "tiny=2"),
+        TEMPORAL_RUNS_HOME=str(tmp_path),
+        TEMPORAL_RUNS_STORE=fleet.settings.store_url,
+    )
+    elsewhere.log = tmp_path / "log"
+    elsewhere.start()
+    assert elsewhere.ended() == 2
+    assert "is at work on" in elsewhere.log.read_text()
+    # The one that has the id comes back at once, whoever wants it meanwhile.
+    fleet.executor.kill()
+    elsewhere.start()
+    fleet.executor.start()
+    assert elsewhere.ended() == 2
+    fleet.let_go(handle)
+    assert (await handle.result()).attempt == 1
+    assert await fleet.console(handle) == b"begun\ndone\n"
+    fleet.executor.kill()
+    await eventually(lambda: _is_silent(fleet))
+    elsewhere.start()
+    result = await (await fleet.start("true")).result()
+    assert result.executor == fleet.executor_id
+    assert not fleet.executor.runs
+    elsewhere.tell(signal.SIGTERM)
+    assert elsewhere.ended() == 0
+    fleet.executor.start()  # nobody has the id any more; it cleans up
+
+
+async def test_of_two_that_claim_a_name_in_the_same_moment_one_stays(fleet: Fleet, tmp_path: Path):
+    twins = [
+        fleet.process(
+            *("executor", "--id", "twin", "--serve", "one=1"),
+            TEMPORAL_RUNS_HOME=str(tmp_path / name),
+            TEMPORAL_RUNS_STORE=fleet.settings.store_url,
+        )
+        for name in ("a", "b")
+    ]
+    for twin in twins:
+        twin.start()
+    gone = await eventually(lambda: [twin for twin in twins if not twin.runs])
+    assert [twin.ended() for twin in gone] == [2]
+    assert await eventually(lambda: _names(fleet)) >= {"twin"}
+    assert len([twin for twin in twins if twin.runs]) == 1
+
+
+async def _names(fleet: Fleet) -> set[str]:
+    return {one.id for one in await fleet.runs.executors() if not one.is_silent}
+
+
+async def _is_silent(fleet: Fleet) -> bool:
+    return all(one.is_silent for one in await fleet.runs.executors())
+
+
+async def test_what_an_executor_that_is_killed_as_it_starts_was_trying_is_removed_by_the_next(fleet: Fleet):
+    executor = fleet.process("executor", "--id", "mortal", "--serve", "one=1")
+    executor.program = (sys.executable, "-m", "tests.mortal", "after temporal_runs.engine:Engine.create_overlay")
+    executor.start()
+    assert executor.ended() == -signal.SIGKILL
+    folder = fleet.folder("mortal")
+
+    def tried() -> list[object]:
+        volumes = docker.from_env().volumes.list()
+        return [*folder.glob("probe-*"), *(one for one in volumes if str(folder) in str(one.attrs["Options"]))]
+
+    assert len(tried()) == 2
+    executor.program = (COMMAND,)
+    executor.start()
+    await eventually(lambda: not tried())
 
 
 async def test_an_executor_that_is_told_to_end_ends_with_its_runs_and_takes_nothing_new(fleet: Fleet):

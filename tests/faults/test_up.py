@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ from temporal_runs.settings import Settings
 from temporal_runs.status import State
 from temporal_runs.store import Store
 from temporal_runs.worker.embedded import EmbeddedServer
-from tests.conftest import eventually
-from tests.faults.conftest import COMMAND, Fleet, Process
+from tests.conftest import System, eventually
+from tests.faults.conftest import COMMAND, Fleet, Process, free_port
+
+WORKERS = (("dispatcher",), ("executor", "--id", "theirs", "--serve", "tiny=1"))
 
 
 class Machine(Fleet):
@@ -106,6 +109,59 @@ async def test_a_server_that_has_its_port_now_is_not_taken_for_its_own(machine: 
         with pytest.raises(ConnectionProblem, match="is not the one of"):
             await connect(machine.settings)
     machine.up.start()
+
+
+async def test_workers_that_wait_for_their_server_take_nothing_of_another_that_has_its_port(
+    image: str, make_settings: Callable[..., Settings]
+):
+    first, second = make_settings(), make_settings()
+    waiting = [Process(*worker, environment=_of(first), log=first.home / worker[0]) for worker in WORKERS]
+    theirs = [Process(*worker, environment=_of(second), log=second.home / worker[0]) for worker in WORKERS]
+    try:
+        async with EmbeddedServer(first) as server:
+            address = server.address
+            for process in waiting:
+                process.start()
+            await eventually(lambda: all(f"{name} works" in (first.home / name).read_text() for name, *_ in WORKERS))
+        Embedded.path(second).write_text(json.dumps({"address": address, "ui": server.ui, "cluster": ""}))
+        async with EmbeddedServer(second) as server:
+            assert server.address == address
+            client = await connect(second)
+            system = System(client, second, Runs(client, second), Store.open(second.store_url), image, "theirs")
+            handle = await system.start("echo theirs")
+            for process in waiting:
+                assert await asyncio.to_thread(process.ended) == 2
+                assert f"is not the one of {first.home}" in process.log.read_text()
+            for process in theirs:
+                process.start()
+            result = await handle.result()
+            assert (result.state, result.executor, result.attempt) == (State.SUCCEEDED, "theirs", 1)
+            assert await system.console(handle) == b"theirs\n"
+            for process in theirs:
+                process.end()
+    finally:
+        for process in (*waiting, *theirs):
+            process.end()
+
+
+async def test_two_that_start_at_the_same_moment_have_a_server_each(make_settings: Callable[..., Settings]):
+    settings = [make_settings() for _ in range(4)]
+    port, ui = free_port(), free_port()
+    for one in settings:  # all want the same ports
+        here = {"address": f"127.0.0.1:{port}", "ui": f"http://127.0.0.1:{ui}", "cluster": ""}
+        Embedded.path(one).write_text(json.dumps(here))
+    async with AsyncExitStack() as stack:
+        servers = [EmbeddedServer(one) for one in settings]
+        await asyncio.gather(*(stack.enter_async_context(server) for server in servers))
+        assert len({server.address for server in servers}) == len(servers)
+        assert len({server.ui for server in servers}) == len(servers)
+        for one in settings:
+            await connect(one)  # refused by a server that is not its own
+        assert len({Embedded.read(one).cluster for one in settings}) == len(servers)
+
+
+def _of(settings: Settings) -> dict[str, str]:
+    return {"TEMPORAL_RUNS_HOME": str(settings.home), "TEMPORAL_RUNS_TIERS": str(settings.tiers)}
 
 
 async def test_a_second_one_is_refused(machine: Machine):

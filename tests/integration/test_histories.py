@@ -77,7 +77,7 @@ async def test_a_run_that_waited_for_its_project_replays(system: System):
     ProjectSettings(max_running=1).save(system.store, project := system.project())
     handle = await system.start("true", project=project)
     assert await outcome(handle) is State.SUCCEEDED
-    await replayed("limited", system, handle.id)
+    await replayed("limited_joining_again", system, handle.id)
     await replayed("limit", system, f"limit:{project}")
 
 

@@ -7,7 +7,7 @@ import pytest
 from temporal_runs.client import RunError, RunHandle, RunStopped
 from temporal_runs.project import ProjectSettings
 from temporal_runs.status import State
-from temporal_runs.workflows import limit
+from temporal_runs.workflows import limit, run
 from tests.conftest import System, eventually
 
 
@@ -60,6 +60,21 @@ async def test_the_place_of_a_run_that_was_terminated_is_given_to_another(
     assert (await (await system.start("true", project=project)).result()).state is State.SUCCEEDED
     system.let_go(there)
     assert (await there.result()).state is State.SUCCEEDED
+    await eventually(lambda: nobody_is_left(system, project))
+
+
+async def test_those_who_wait_join_again_when_somebody_has_terminated_what_they_wait_for(
+    system: System, project: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run, "JOIN_AGAIN", timedelta(seconds=1))
+    there = [await system.begun("true", project=project) for _ in range(2)]
+    waiting = await system.start("true", project=project)
+    await eventually(lambda: waits(waiting))
+    await system.client.get_workflow_handle(f"limit:{project}").terminate("by hand")
+    assert (await waiting.result()).state is State.SUCCEEDED
+    for handle in there:
+        system.let_go(handle)
+        assert (await handle.result()).state is State.SUCCEEDED
     await eventually(lambda: nobody_is_left(system, project))
 
 

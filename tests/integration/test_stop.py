@@ -1,5 +1,8 @@
 """A stop, in whatever state it comes."""
 
+import signal
+from datetime import timedelta
+
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
@@ -64,6 +67,27 @@ async def test_a_command_that_ends_well_on_sigterm_is_stopped_all_the_same(syste
     result = await stopped(handle)
     assert result.exit_code == 0
     assert (await system.console(handle)).endswith(b"bye\n")
+
+
+async def test_a_command_that_ignores_sigterm_ends_within_its_grace_and_five_seconds(system: System):
+    project = system.project()
+    handle = await system.start(f"trap '' TERM; {WAITS}", project=project, stop_grace=2)
+    await running(handle)
+    await handle.stop()
+    result = await stopped(handle)
+    at = {change.state: change.at for change in result.history}
+    assert at[State.STOPPING] - at[State.STOP_REQUESTED] < timedelta(seconds=2 + 5)
+    assert result.exit_code == 128 + signal.SIGKILL
+    assert system.files(project)["out.txt"] == b"partial\n"
+    await system.require_freed(handle)
+
+
+async def test_a_stop_reaches_the_whole_container(system: System):
+    handle = await system.start(f"(trap '' TERM; sleep 1000) & {WAITS}", stop_grace=1)
+    await running(handle)
+    await handle.stop()
+    await stopped(handle)
+    await system.require_freed(handle)
 
 
 async def test_a_stop_while_queued_ends_stopped_without_an_executor(system: System):

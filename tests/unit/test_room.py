@@ -85,7 +85,6 @@ def test_each_run_has_gpus_to_itself_also_after_a_restart(tmp_path: Path):
     assert ledger.grant(request("r3")) is None, "one GPU is not enough"
     assert ledger.grant(request("r1")) == first
     assert gpus(ledger) == [[0, 1], [2, 3]]
-    ledger.close()
     ledger = opened()
     ledger.forget(first.token)
     assert ledger.grant(request("r3"))
@@ -93,7 +92,6 @@ def test_each_run_has_gpus_to_itself_also_after_a_restart(tmp_path: Path):
     ledger.forget(next(holding.token for holding in ledger.holdings()))
     ledger.drain()
     assert ledger.grant(request("r4")) is None, "it takes nothing new"
-    ledger.close()
 
 
 def test_a_tiers_file_sets_all_limits(tmp_path: Path):
