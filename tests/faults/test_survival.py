@@ -7,7 +7,7 @@ import pytest
 from temporal_runs.client import RunError, RunFailed, RunStopped
 from temporal_runs.status import State
 from tests.conftest import eventually
-from tests.faults.conftest import SECOND, Fleet, Process
+from tests.fleets import SECOND, Fleet, Process
 
 
 async def test_an_executor_is_killed_and_comes_back(fleet: Fleet):

@@ -19,7 +19,7 @@ from temporal_runs.status import State
 from temporal_runs.store import Store
 from temporal_runs.worker.embedded import EmbeddedServer
 from tests.conftest import eventually
-from tests.faults.conftest import COMMAND, Fleet, Process
+from tests.fleets import COMMAND, Fleet, Process
 
 
 class Machine(Fleet):
