@@ -104,6 +104,8 @@ class Fleet(System):
     processes: list[Process] = field(default_factory=list[Process])
     engines: list[docker.DockerClient] = field(default_factory=lambda: [docker.from_env()])
     """that its executors work on"""
+    homes: list[Path] = field(default_factory=list[Path])
+    """of executors that do not share the fleet's"""
     server: Server = field(init=False)
     dispatcher: Process = field(init=False)
     executor: Process = field(init=False)
@@ -113,7 +115,8 @@ class Fleet(System):
     @property
     def folders(self) -> list[Path]:
         """Of all executors that there have been."""
-        return [path for path in (self.settings.home / "executors").glob("*") if path.is_dir()]
+        homes = (self.settings.home, *self.homes)
+        return [path for home in homes for path in (home / "executors").glob("*") if path.is_dir()]
 
     def folder(self, executor_id: str) -> Path:
         return self.settings.home / "executors" / executor_id
@@ -124,6 +127,14 @@ class Fleet(System):
         process = Process(*arguments, environment=given, log=self.dispatcher.log)
         self.processes.append(process)
         return process
+
+    def machine(self, executor_id: str, serve: str, **environment: str) -> Process:
+        """An executor with a HOME of its own, not started."""
+        home = self.settings.home / "machines" / executor_id
+        home.mkdir(parents=True)
+        self.homes.append(home)
+        own = {"TEMPORAL_RUNS_HOME": str(home), "TEMPORAL_RUNS_STORE": self.settings.store_url}
+        return self.process("executor", "--id", executor_id, "--serve", serve, **own, **environment)
 
     async def works(self) -> None:
         """Returns when a started dispatcher answers."""
