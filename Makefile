@@ -34,3 +34,4 @@ lint: setup ## ruff and pyright
 	@.venv/bin/ruff check --no-cache .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/pyright
+	@.venv/bin/python scripts/docs --check

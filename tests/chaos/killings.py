@@ -1,7 +1,6 @@
 """The killings: who is killed when, and for how long; and the processes that it is done to."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -10,7 +9,8 @@ from tests.fleets import Fleet, Process
 SHORT_LEASE = 8
 """Seconds; only executors of restartable Runs have it, and stay away for longer now and then."""
 
-Act = Callable[[], Awaitable[None]]
+NO_SERVER = 2
+"""Exit status of a process that found no server."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,19 @@ class Victims:
                 await self._fleet.server.start()
                 return
             process = self._processes[killing.victim]
-            assert process.runs, f"{killing.victim} ended by itself: see {process.log}"
             process.kill()
             await asyncio.sleep(killing.away)
             process.start()
+
+    async def supervise(self) -> None:
+        """Starts again what ended since there was no server when it came up, as systemd or compose do; until cancelled.
+
+        Raises AssertionError where one ended by itself for another reason.
+        """
+        while True:
+            for name, process in self._processes.items():
+                if self._turns[name].locked() or process.runs:
+                    continue
+                assert process.ended() == NO_SERVER, f"{name} ended by itself: see {process.log}"
+                process.start()
+            await asyncio.sleep(0.5)

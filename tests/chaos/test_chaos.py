@@ -55,12 +55,16 @@ async def test_nothing_is_lost_whoever_dies(fleet: Fleet):
     projects = [fleet.project() for _ in range(PROJECTS)]
     victims, mark = Victims(fleet, executors), uuid.uuid4().hex[:8]
     with Stand(fleet.settings.home / SWITCHES) as stand:
+        supervising = asyncio.create_task(victims.supervise())
         async with asyncio.TaskGroup() as group:
             for killing in killed:
                 group.create_task(_kill(victims, killing))
             started = [group.create_task(_start(fleet, one, projects[one.project], mark)) for one in planned]
         handles = [task.result() for task in started]
         results = await asyncio.gather(*map(_end, handles))
+        supervising.cancel()
+        with suppress(asyncio.CancelledError):
+            await supervising
         for executor in executors.values():
             executor.tell(signal.SIGTERM)
         leftovers = await _leftovers(fleet)
