@@ -163,7 +163,7 @@ class Fleet(System):
                 left += [one.name for one in engine.containers.list(all=True, filters=mine, ignore_removed=True)]
                 left += [one.name for one in engine.volumes.list(filters=mine)]
             left += [line for line in mounts if f"{folder}/workspaces" in line or f"{folder}/probe" in line]
-            left += map(str, (*folder.glob("leases/*"), *folder.glob("workspaces/[!.]*"), *folder.glob("probe-*")))
+            left += map(str, (*folder.glob("leases/*"), *folder.glob("workspaces/[!.]*"), *folder.glob("probe")))
             left += map(str, (*folder.glob("workspaces/.trash/*"), *folder.glob("cache/trash/*")))
         return left
 

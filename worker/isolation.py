@@ -4,12 +4,12 @@ Found out by trying, since much can be in the way: a kernel, a file system, an e
 of its own, or without root.
 """
 
+import fcntl
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -36,14 +36,11 @@ def isolation(engine: Engine, folder: Path) -> Kind:
 def limits_disks(engine: Engine, folder: Path) -> bool:
     """Whether a command can be given a disk of its own, and the engine sees it; raises EngineUnavailable."""
     with probe(folder) as place:
-        disk = Disk(place / "image", place / "disk")
         try:
-            disk.make(PROBE_DISK)
+            _disk(place).make(PROBE_DISK)
             reason = why_no_overlay(engine, place / "disk")
         except OSError as error:
             reason = str(error)
-        finally:
-            disk.unmount()
     if reason:
         log.info("no disk limits here: tiers that have one are not served", reason=reason)
     return reason is None
@@ -69,10 +66,25 @@ def why_no_overlay(engine: Engine, place: Path) -> str | None:
 
 @contextmanager
 def probe(folder: Path) -> Iterator[Path]:
-    """An empty folder to try things in."""
+    """An empty folder to try things in: always the same, so that it is cleared after one that was killed."""
     folder.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix="probe-", dir=folder))
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    place = folder / "probe"
+    # This comes before the ledger, which keeps out a second executor of this name.
+    with (folder / "probe.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _clear(place)
+        place.mkdir()
+        try:
+            yield place
+        finally:
+            _clear(place)
+
+
+def _disk(place: Path) -> Disk:
+    return Disk(place / "image", place / "disk")
+
+
+def _clear(place: Path) -> None:
+    with suppress(OSError):
+        _disk(place).unmount()
+    shutil.rmtree(place, ignore_errors=True)

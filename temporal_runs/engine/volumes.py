@@ -1,8 +1,8 @@
 """Volumes that show an overlay: the engine mounts one with the container that uses it, and unmounts it with its end."""
 
+import hashlib
 import io
 import tarfile
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -43,7 +43,8 @@ class Volumes:
 
         What tells whether this engine, on its machine, does with our folders what we take for granted.
         """
-        own = f"temporal-runs-probe-{uuid.uuid4().hex[:8]}"
+        # Named after the folders: what was left by one that was killed is found again.
+        own = f"temporal-runs-probe-{hashlib.sha256(options.encode()).hexdigest()[:12]}"
         mount: Any = Mount(target="/mnt", source=own, type="volume", no_copy=True)
 
         def write(api: Any) -> None:
@@ -52,14 +53,19 @@ class Volumes:
             api.create_container(own, ["never started"], name=own, host_config=config)
             api.put_archive(own, f"/mnt/{folder}", archive(folder=False, name=name))
 
+        def remove() -> None:
+            with suppress(EngineError):
+                self._connection.ask(lambda api: api.remove_container(own, force=True))
+            with suppress(EngineError):
+                self._connection.ask(lambda api: api.remove_image(own))
+            self.remove_volume(own)
+
+        remove()
         self.create_overlay(own, options, {})
         try:
             self._connection.ask(write)
         finally:
-            with suppress(EngineError):
-                self._connection.ask(lambda api: api.remove_container(own, force=True))
-                self._connection.ask(lambda api: api.remove_image(own))
-            self.remove_volume(own)
+            remove()
 
 
 def archive(*, folder: bool, name: str) -> bytes:
