@@ -1,5 +1,8 @@
 # The two commands of the README are `make run` and `make test`. Both set up what they need first.
-.PHONY: help setup run down test faults lint
+MINUTES ?= 10
+SEED ?= 7
+
+.PHONY: help setup run down test faults chaos lint
 
 help: ## show this
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
@@ -22,6 +25,10 @@ test: setup ## unit tests, integration tests, quick faults
 faults: setup ## the long faults
 	@scripts/test-tools
 	@.venv/bin/python -m pytest tests/faults -m long
+
+chaos: setup ## kill processes at random while Runs end in every way: make chaos MINUTES=10 SEED=7
+	@scripts/test-tools
+	@CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) .venv/bin/python -m pytest tests/chaos -s
 
 lint: setup ## ruff and pyright
 	@.venv/bin/ruff check --no-cache .

@@ -100,7 +100,9 @@ class Capture:
             await asyncio.sleep(STORE_SECONDS)
             with contextlib.suppress(StoreError):
                 await asyncio.to_thread(self._writer.flush)
-            if self._streaming and self._streaming.done() and (failure := self._streaming.exception()):
+            if self._stopped or not self._streaming or not self._streaming.done():
+                continue
+            if failure := self._streaming.exception():
                 if str(failure) != trouble:
                     trouble = str(failure)
                     log.warning("console is taken up again", container=self._container, error=trouble)

@@ -5,7 +5,7 @@ import uuid
 from temporal_runs.client import RunHandle
 from temporal_runs.status import State
 from tests.conftest import eventually
-from tests.faults.conftest import Fleet
+from tests.fleets import Fleet
 
 MANY = 20_000
 """Files: what is killed is at work on them for a second and more."""

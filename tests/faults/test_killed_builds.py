@@ -23,7 +23,7 @@ from temporal_runs.settings import Settings
 from temporal_runs.status import Cause, RunResult, State
 from tests.conftest import PASSWORDS, eventually
 from tests.engines import EngineOfItsOwn
-from tests.faults.conftest import SECOND, Fleet, Process, fleet_of
+from tests.fleets import SECOND, Fleet, Process, fleet_of
 from tests.registries import Registry, Sick
 
 pytestmark = pytest.mark.timeout(300)

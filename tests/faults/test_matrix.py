@@ -23,7 +23,7 @@ from temporal_runs.client import RunDidNotSucceed, RunHandle
 from temporal_runs.settings import Settings
 from temporal_runs.status import RunResult, State
 from tests.engines import EngineOfItsOwn
-from tests.faults.conftest import Fleet, Process, fleet_of, free_port, require_nothing_left
+from tests.fleets import Fleet, Process, fleet_of, free_port, require_nothing_left
 from tests.witness import check
 
 TIERS = {"executor": "one", "engine": "two", "machine": "two", "network": "three", "dispatcher": "one", "server": "one"}

@@ -4,7 +4,7 @@ import asyncio
 import json
 
 from tests.conftest import eventually
-from tests.faults.conftest import Fleet
+from tests.fleets import Fleet
 from tests.listeners import Hooks
 from tests.registries import free_port
 

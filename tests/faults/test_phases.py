@@ -16,7 +16,7 @@ from temporal_runs.settings import Settings
 from temporal_runs.status import RunResult, State
 from temporal_runs.worker.ledger import recorded
 from tests.conftest import eventually
-from tests.faults.conftest import COMMAND, Fleet, Process, fleet_of, require_nothing_left
+from tests.fleets import COMMAND, Fleet, Process, fleet_of, require_nothing_left
 from tests.witness import SWITCHES, check, witness
 
 pytestmark = pytest.mark.timeout(400)

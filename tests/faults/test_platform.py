@@ -17,7 +17,7 @@ from temporal_runs.status import RunResult, State
 from temporal_runs.worker.ledger import recorded
 from tests.conftest import eventually
 from tests.engines import EngineOfItsOwn
-from tests.faults.conftest import SECOND, Fleet, require_nothing_left
+from tests.fleets import SECOND, Fleet, require_nothing_left
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -14,8 +14,8 @@ from temporal_runs.settings import Settings
 from temporal_runs.status import State
 from temporal_runs.worker.ledger import recorded
 from tests.conftest import eventually
-from tests.faults.conftest import COMMAND, SECOND, Fleet, Process, fleet_of, require_nothing_left
 from tests.faults.test_phases import ended
+from tests.fleets import COMMAND, SECOND, Fleet, Process, fleet_of, require_nothing_left
 from tests.witness import SWITCHES, check, witness
 
 pytestmark = pytest.mark.timeout(400)

@@ -20,7 +20,7 @@ from temporal_runs.status import State
 from temporal_runs.store import Store
 from temporal_runs.worker.embedded import EmbeddedServer
 from tests.conftest import System, eventually
-from tests.faults.conftest import COMMAND, Fleet, Process, free_port
+from tests.fleets import COMMAND, Fleet, Process, free_port
 
 WORKERS = (("dispatcher",), ("executor", "--id", "theirs", "--serve", "tiny=1"))
 

@@ -3,18 +3,20 @@
 import asyncio
 import json
 import random
+import threading
 import tracemalloc
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from temporal_runs.activities.capture import Capture
 from temporal_runs.activities.leases import Holding
-from temporal_runs.console import ConsoleReader, Gap, Printed
+from temporal_runs.console import ConsoleReader, ConsoleWriter, Gap, Printed
 from temporal_runs.engine import ContainerSpec, Engine
 from temporal_runs.steps import Attempt, Request, Tier
 from temporal_runs.store import Store
@@ -139,6 +141,37 @@ async def test_a_store_that_goes_away_meanwhile_loses_nothing_and_costs_no_memor
     assert text.endswith(b"999999\n1000000\non\n")
     assert len(text) == sum(len(b"%d\n" % n) for n in range(1, 1000001)) + 3
     assert capture.last_lines.endswith("1000000\non")
+
+
+async def test_what_is_brought_in_at_the_end_is_not_taken_up_by_another_meanwhile(
+    engine: Engine, store: Store, started: Callable[[str], Holding], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    stores, ends = threading.Event(), threading.Event()
+    flush, write = ConsoleWriter.flush, ConsoleWriter.write
+
+    def waiting_flush(writer: ConsoleWriter) -> None:
+        stores.set()
+        ends.wait(60)
+        flush(writer)
+
+    def write_while_flushed(writer: ConsoleWriter, *piece: Any, **more: Any) -> None:
+        write(writer, *piece, **more)
+        if stores.is_set():
+            ends.set()
+
+    # In no other way does a moment of a few milliseconds come for sure.
+    monkeypatch.setattr(ConsoleWriter, "flush", waiting_flush)
+    monkeypatch.setattr(ConsoleWriter, "write", write_while_flushed)
+    holding = started("seq 1000000")
+    await asyncio.to_thread(engine.wait, holding.container)
+    (tmp_path / "store").rename(tmp_path / "away")
+    capture = Capture(engine, store, holding, [], GIB)
+    async with capture:
+        await asyncio.to_thread(stores.wait)
+        (tmp_path / "away").rename(tmp_path / "store")
+        size = await capture.finish()
+    assert size == sum(len(b"%d\n" % n) for n in range(1, 1000001))
+    assert len(await whole(store, holding)) == size
 
 
 async def test_a_million_lines_are_all_there_and_a_cap_keeps_both_ends(

@@ -12,7 +12,7 @@ import pytest
 
 from temporal_runs.status import State
 from tests.conftest import System, eventually
-from tests.faults.conftest import COMMAND
+from tests.fleets import COMMAND
 
 
 class Terminal:

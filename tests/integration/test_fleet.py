@@ -26,7 +26,7 @@ from temporal_runs.worker.executor import run_executor
 from temporal_runs.worker.ledger import recorded
 from temporal_runs.worker.room import Offer, Room
 from tests.conftest import System, eventually
-from tests.faults.conftest import COMMAND
+from tests.fleets import COMMAND
 
 TIERS = """
 tiny = {cores = 0.25, memory = "32MiB"}

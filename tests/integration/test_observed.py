@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import pytest
 import pytest_asyncio
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from temporalio.testing import WorkflowEnvironment
 
-from temporal_runs.client import RunDidNotSucceed, Runs
+from temporal_runs.client import RunDidNotSucceed, Runs, RunStopped
 from temporal_runs.settings import Settings
 from temporal_runs.store import Store
 from tests.conftest import System, eventually
@@ -170,6 +171,8 @@ async def test_a_fault_is_logged_with_its_run_its_phase_and_its_executor(fleet: 
         "executor": tier,
     }
     await handle.stop()
+    with pytest.raises(RunStopped):
+        await handle.result()
 
 
 async def test_a_run_is_one_trace_over_the_processes_that_had_a_part_in_it(fleet: Fleet):
