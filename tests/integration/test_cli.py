@@ -1,12 +1,15 @@
 """The command line as a person types it, on a system at work: what is printed where, and the exit codes."""
 
 import asyncio
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
+import termios
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -41,6 +44,30 @@ class Terminal:
             capture_output=True,
             text=True,
         )
+
+    async def types_on_a_screen(self, *arguments: str, columns: int = 40) -> tuple[int, str]:
+        """One command on a terminal of its own; its exit code and all that it wrote there."""
+        return await asyncio.to_thread(self._on_a_screen, arguments, columns)
+
+    def _on_a_screen(self, arguments: Sequence[str], columns: int) -> tuple[int, str]:
+        mine, its = pty.openpty()
+        termios.tcsetwinsize(its, (24, columns))
+        environment = {name: value for name, value in self.environment.items() if name not in ("CI", "COLUMNS")}
+        process = subprocess.Popen(
+            [COMMAND, *arguments],
+            cwd=self.folder,
+            env={**environment, "TERM": "xterm", "NO_COLOR": "1"},
+            stdin=its,
+            stdout=its,
+            stderr=its,
+        )
+        os.close(its)
+        written = b""
+        with contextlib.suppress(OSError):  # how Linux says that nobody has the terminal open any more
+            while piece := os.read(mine, 2**16):
+                written += piece
+        os.close(mine)
+        return process.wait(), written.decode()
 
     async def runs(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
         """`run`, of a line for the shell in the small image."""
@@ -77,6 +104,51 @@ async def test_run_shows_states_beside_the_console_and_downloads_nothing(termina
     assert not (terminal.folder / "out.txt").exists()
     assert (await terminal.types("files", "pull")).returncode == 0
     assert (terminal.folder / "out.txt").read_text() == "result\n"
+
+
+async def test_a_terminal_has_one_live_view_that_leaves_the_states_behind(terminal: Terminal, system: System):
+    run_id = new_id()
+    options = ["--tier", "tiny", "--image", system.image, "--id", run_id]
+    code, screen = await terminal.types_on_a_screen("run", *options, "--", "sh", "-c", "echo one; printf two; exit 3")
+    assert code == 1
+    assert "one\r\n" in screen
+    assert "two\r\n" in screen
+    left = screen[screen.rindex("two\r\n") :]
+    assert "Queued" in left
+    assert "Failed after" in left.replace("\r\n", "")
+    assert "What to do" in left
+    assert "\x1b[3" not in screen, "no colour"
+    code, screen = await terminal.types_on_a_screen("watch", run_id)
+    assert code == 1
+    assert "two\r\n" in screen
+    assert "Failed after" in screen.replace("\r\n", "")
+
+
+async def test_the_metrics_of_runs_are_columns_of_their_list(terminal: Terminal):
+    run_id = new_id()
+    assert (await terminal.runs("""echo '{"loss": 0.25}' > dominostats.json""", "--id", run_id)).returncode == 0
+
+    async def listed() -> str | None:
+        shown = (await terminal.types("list", "--metrics", "--project", terminal.project)).stdout
+        return shown if "0.25" in shown else None
+
+    assert (await eventually(listed)).splitlines()[0].endswith("loss")
+    data = json.loads((await terminal.types("list", "--metrics", "--json", "--project", terminal.project)).stdout)
+    assert [run["metrics"] for run in data] == [{"loss": 0.25}]
+
+
+async def test_run_says_whom_to_tell(terminal: Terminal):
+    run_id = new_id()
+    to = ["--notify", "ada@example.org=Failed,Error", "--notify", "http://127.0.0.1:9/ended=Error"]
+    assert (await terminal.runs("true", "--id", run_id, *to)).returncode == 0
+    facts = json.loads((await terminal.types("status", run_id, "--json")).stdout)
+    assert [one.get("email") or one.get("url") for one in facts["spec"]["notify"]] == [
+        "ada@example.org",
+        "http://127.0.0.1:9/ended",
+    ]
+    wrong = await terminal.runs("true", "--notify", "nobody")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "neither a URL nor an e-mail address" in wrong.stderr
 
 
 async def test_run_with_pull_brings_the_results(terminal: Terminal):
