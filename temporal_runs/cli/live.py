@@ -56,7 +56,7 @@ class LiveView:
         if self._unfinished:
             self._put(self._unfinished + b"\n")
         if self._status:
-            self._page.print(passed(self._status))
+            self._page.print(passed(self._status), soft_wrap=False)
 
     def show(self, status: "RunStatus") -> None:
         """The Run as it is now."""
@@ -172,10 +172,10 @@ def spent(seconds: float) -> str:
 
 
 def usage(progress: dict[str, Any], cores: float | None) -> str:
-    """What a command uses at this moment."""
+    """What a command uses at this moment: cores, and of its memory."""
     said: list[str] = []
     if cores is not None:
-        said.append(f"cpu {cores:.2f} cores")
+        said.append(f"cpu {cores:.2f}")
     if (memory := progress.get("memory_bytes")) is not None:
         limit = progress.get("memory_limit_bytes")
         said.append(f"memory {output.size(memory)}" + (f" of {output.size(limit)}" if limit else ""))

@@ -65,7 +65,7 @@ def status(id: RunId, as_json: Json = False) -> int:
         for number in range(1, len(facts.history) + 1):
             past = facts.model_copy(update={"history": facts.history[:number], "reason": None})
             page.print(output.state_line(past))
-        for line in output.ending(facts):
+        for line in output.ending(facts, console_shown=False):
             page.print(line)
         if address := session.web_address(settings, id, runs.client.namespace):
             page.print(address)
