@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 BAR = 40
 """Columns of a progress bar, where there are so many."""
 
+DRAW_SECONDS = 0.05
+"""Between two views, at least, while a command prints."""
+
 LONGEST_LINE = 2**16
 """Bytes of an unfinished line that the view shows the end of; a longer one is written as it is."""
 
@@ -46,6 +49,8 @@ class LiveView:
         self._trouble = ""
         self._cpu = Pace()
         self._unfinished = b""
+        """what is not written yet"""
+        self._drawn_at = 0.0
         self._shown: Live | None = None
 
     def __enter__(self) -> Self:
@@ -54,12 +59,15 @@ class LiveView:
     def __exit__(self, *_: object) -> None:
         self._clear()
         if self._unfinished:
-            self._put(self._unfinished + b"\n")
+            self._put(self._unfinished.removesuffix(b"\n") + b"\n")
         if self._status:
             self._page.print(passed(self._status), soft_wrap=False)
 
     def show(self, status: "RunStatus") -> None:
-        """The Run as it is now."""
+        """The Run as it is now, or was a moment ago: of two who ask, the one that asked first may be told last."""
+        known = self._status
+        if known and known.execution_id == status.execution_id and len(known.history) > len(status.history):
+            return
         self._status, self._trouble = status, ""
         self._cpu.read((status.progress or {}).get("cpu_seconds"))
         self.draw()
@@ -74,17 +82,21 @@ class LiveView:
         if not self._shares:
             self._put(piece)
             return
-        lines, newline, rest = (self._unfinished + piece).rpartition(b"\n")
+        self._unfinished += piece
+        # A command that prints a thousand times a second is not worth as many views.
+        if time.monotonic() - self._drawn_at > DRAW_SECONDS:
+            self.draw()
+
+    def draw(self) -> None:
+        """Writes the lines of the console that have come, and shows the Run as it is at this moment."""
+        self._drawn_at = time.monotonic()
+        lines, newline, rest = self._unfinished.rpartition(b"\n")
         if len(rest) > LONGEST_LINE:
             lines, newline, rest = lines + newline + rest, b"\n", b""
-        self._unfinished = rest
         if newline:
             self._clear()
             self._put(lines + newline)
-        self.draw()
-
-    def draw(self) -> None:
-        """Shows it as it is at this moment."""
+            self._unfinished = rest
         if self._status is None:
             return
         view = Group(*self._lines(self._status))

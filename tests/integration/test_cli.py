@@ -10,12 +10,43 @@ import subprocess
 import termios
 import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
 from temporal_runs.status import State
 from tests.conftest import System, eventually
 from tests.faults.conftest import COMMAND
+
+
+class Screen:
+    """A command on a terminal of 40 columns."""
+
+    def __init__(self, command: Sequence[str | Path], folder: Path, environment: Mapping[str, str]) -> None:
+        self._mine, its = pty.openpty()
+        termios.tcsetwinsize(its, (24, 40))
+        kept = {name: value for name, value in environment.items() if name not in ("CI", "COLUMNS")}
+        kept |= {"TERM": "xterm", "NO_COLOR": "1"}
+        self._written = b""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(command, cwd=folder, env=kept, stdin=its, stdout=its, stderr=its)
+        finally:
+            signal.signal(signal.SIGINT, before)
+            os.close(its)
+
+    def sees(self, text: str) -> None:
+        """Returns once that is written."""
+        while text not in self._written.decode(errors="replace"):
+            self._written += os.read(self._mine, 2**16)
+
+    def end(self) -> tuple[int, str]:
+        """Its exit code, and all that it wrote."""
+        with contextlib.suppress(OSError):  # how Linux says that nobody has the terminal open any more
+            while piece := os.read(self._mine, 2**16):
+                self._written += piece
+        os.close(self._mine)
+        return self.process.wait(), self._written.decode()
 
 
 class Terminal:
@@ -45,29 +76,13 @@ class Terminal:
             text=True,
         )
 
-    async def types_on_a_screen(self, *arguments: str, columns: int = 40) -> tuple[int, str]:
+    async def types_on_a_screen(self, *arguments: str) -> tuple[int, str]:
         """One command on a terminal of its own; its exit code and all that it wrote there."""
-        return await asyncio.to_thread(self._on_a_screen, arguments, columns)
+        return await asyncio.to_thread(self.begins_on_a_screen(*arguments).end)
 
-    def _on_a_screen(self, arguments: Sequence[str], columns: int) -> tuple[int, str]:
-        mine, its = pty.openpty()
-        termios.tcsetwinsize(its, (24, columns))
-        environment = {name: value for name, value in self.environment.items() if name not in ("CI", "COLUMNS")}
-        process = subprocess.Popen(
-            [COMMAND, *arguments],
-            cwd=self.folder,
-            env={**environment, "TERM": "xterm", "NO_COLOR": "1"},
-            stdin=its,
-            stdout=its,
-            stderr=its,
-        )
-        os.close(its)
-        written = b""
-        with contextlib.suppress(OSError):  # how Linux says that nobody has the terminal open any more
-            while piece := os.read(mine, 2**16):
-                written += piece
-        os.close(mine)
-        return process.wait(), written.decode()
+    def begins_on_a_screen(self, *arguments: str) -> "Screen":
+        """One command that goes on, on a terminal of its own."""
+        return Screen([COMMAND, *arguments], self.folder, self.environment)
 
     async def runs(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
         """`run`, of a line for the shell in the small image."""
@@ -122,6 +137,20 @@ async def test_a_terminal_has_one_live_view_that_leaves_the_states_behind(termin
     assert code == 1
     assert "two\r\n" in screen
     assert "Failed after" in screen.replace("\r\n", "")
+
+
+async def test_ctrl_c_on_a_terminal_leaves_the_states_so_far(terminal: Terminal, system: System):
+    handle = await system.begun("true")
+    follower = terminal.begins_on_a_screen("watch", handle.id)
+    await asyncio.to_thread(follower.sees, "begun\r\n")
+    follower.process.send_signal(signal.SIGINT)
+    code, screen = await asyncio.to_thread(follower.end)
+    assert code == 130
+    assert "begun\r\n" in screen
+    assert f"temporal-runs watch {handle.id}" in screen.replace("\r\n", " ")
+    assert "Traceback" not in screen
+    assert screen.rindex("\x1b[?25h") > screen.rindex("\x1b[?25l"), "the cursor is there again"
+    await handle.stop()
 
 
 async def test_the_metrics_of_runs_are_columns_of_their_list(terminal: Terminal):

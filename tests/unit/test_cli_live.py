@@ -93,12 +93,28 @@ def test_the_console_stays_above_byte_for_byte(screen: Screen):
     assert screen.rows[-1] == "Running 2.0s › Failed after 2.0s"
 
 
+def test_a_late_answer_does_not_take_back_the_end(screen: Screen):
+    with live.LiveView(screen.page, screen.stream) as view:
+        view.show(status(State.RUNNING, State.FAILED))
+        view.show(status(State.RUNNING))
+    assert screen.rows == ["Running 2.0s › Failed after 2.0s"]
+
+
+def test_a_command_that_prints_without_end_loses_nothing_to_the_view(screen: Screen):
+    with live.LiveView(screen.page, screen.stream) as view:
+        view.show(status(State.RUNNING))
+        for number in range(10_000):
+            view.write(b"line %d\n" % number)
+        view.show(status(State.RUNNING, State.SUCCEEDED))
+    assert screen.rows[:-1] == [f"line {number}" for number in range(10_000)]
+
+
 def test_nothing_of_the_view_is_wider_than_the_terminal(screen: Screen):
     waiting = "waits " * 20
     with live.LiveView(screen.page, screen.stream) as view:
         view.write(b"x" * 100)
         view.show(status(*list(State)[:6], reason=waiting))
-        view.show(status(State.PULLING, progress={"text": "1 of 2 layers", "current": 1, "total": 2}))
+        view.show(status(*list(State)[:7], progress={"text": "1 of 2 layers", "current": 1, "total": 2}))
         drawn = live.CONTROL.sub("\n", screen.written)
     assert max(len(line) for line in drawn.splitlines()) == 40
     assert "1 of 2 layers" in drawn
