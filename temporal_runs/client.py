@@ -10,7 +10,7 @@ What Temporal knows is the truth; the store answers for what Temporal's retentio
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -21,10 +21,11 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporal_runs.asking import ANSWER_WITHIN, NoDispatcher, RunPaused, ServerUnavailable, UnknownRun, asking
 from temporal_runs.fleet import Backlog, ExecutorStatus, Fleet, backlog
 from temporal_runs.handle import RunHandle
-from temporal_runs.listing import Page, RunSummary, Wanted, listed, page
+from temporal_runs.listing import Page, RunSummary, Wanted, listed, page, recorded_metrics
 from temporal_runs.outcome import RunDidNotSucceed, RunError, RunFailed, RunsError, RunStopped
 from temporal_runs.settings import Settings
 from temporal_runs.spec import RunSpec, check_id
+from temporal_runs.status import Metric
 from temporal_runs.store import Store
 
 __all__ = [
@@ -152,6 +153,11 @@ class Runs:
     async def page(self, wanted: Wanted, size: int, after: str | None = None) -> Page:
         """The same page by page: `after` is the `next` of the page before. Raises RunsError."""
         return await page(self.client, wanted, size, after)
+
+    async def metrics(self, runs: Iterable[RunSummary]) -> dict[str, dict[str, Metric]]:
+        """By run id, the metrics of those that have ended and told some; raises StoreError."""
+        store = await self.store()
+        return await asyncio.to_thread(recorded_metrics, store, [run for run in runs if run.ended_at])
 
 
 def new_run_id() -> str:

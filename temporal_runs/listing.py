@@ -1,7 +1,8 @@
 """Runs in a list: what is asked for, in Temporal's list language, and a line for each that is found."""
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -15,9 +16,13 @@ from temporalio.converter import decode_typed_search_attributes
 from temporal_runs.asking import ANSWER_WITHIN, asking
 from temporal_runs.outcome import RunsError
 from temporal_runs.search_attributes import RUN_CAUSE, RUN_OWNER, RUN_PROJECT, RUN_STATE, RUN_TAGS, RUN_TIER
-from temporal_runs.status import Model, State
+from temporal_runs.status import Metric, Model, RunResult, State
+from temporal_runs.store import Store
 
 PAGE = 500
+
+AT_ONCE = 16
+"""Records that are read at a time."""
 
 
 class RunSummary(Model):
@@ -111,6 +116,16 @@ async def listed(client: Client, wanted: Wanted, limit: int | None) -> AsyncIter
         after, left = found.next, None if left is None else left - len(found.runs)
         if after is None:
             return
+
+
+def recorded_metrics(store: Store, runs: Sequence[RunSummary]) -> dict[str, dict[str, Metric]]:
+    """By run id, the metrics in the records of Runs that have ended; raises StoreError."""
+    keys = [f"runs/{run.run_id}/{run.execution_id}.json" for run in runs]
+    with ThreadPoolExecutor(AT_ONCE) as pool:  # a store may be far away, and a page has hundreds
+        records = pool.map(store.get, keys)
+        found = {run.run_id: record for run, record in zip(runs, records, strict=True) if record}
+    results = {run_id: RunResult.model_validate_json(record) for run_id, record in found.items()}
+    return {run_id: result.metrics for run_id, result in results.items() if result.metrics}
 
 
 def _summary(info: WorkflowExecutionInfo) -> RunSummary:

@@ -9,7 +9,6 @@ from temporal_runs.cli import exits
 
 if TYPE_CHECKING:
     from temporal_runs.files import Files
-    from temporal_runs.notices import Notice
 
 app = typer.Typer(help="Push, pull and look at the files of a project.", rich_markup_mode=None)
 
@@ -258,7 +257,7 @@ def settings(
     """Show what is settled for the project, or settle it."""
     from pydantic import ValidationError
 
-    from temporal_runs.cli import output
+    from temporal_runs.cli import output, session
     from temporal_runs.settings import memory_bytes
 
     files, name = opened(project, HERE)
@@ -272,7 +271,7 @@ def settings(
     if on_conflict is not None:
         given["on_conflict"] = on_conflict
     if notify:
-        given["notify"] = _notices(notify)
+        given["notify"] = [] if notify == ["none"] else session.notices(notify)
     if given:
         try:
             files.settle(name, files.settings(name).changed(**given))
@@ -335,22 +334,6 @@ def verify(
     if not as_json:
         output.on_stdout().print("the file store is whole")
     return exits.DONE
-
-
-def _notices(given: list[str]) -> "list[Notice]":
-    from pydantic import ValidationError
-
-    from temporal_runs.notices import Notice
-
-    if given == ["none"]:
-        return []
-    try:
-        return [Notice.read(text) for text in given]
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise exits.UsageProblem(
-            f"--notify: {problem['input']!r} is neither a URL nor an e-mail address, with outcomes after a `=`"
-        ) from None
 
 
 def opened(project: str | None, folder: Path) -> "tuple[Files, str]":

@@ -2,14 +2,14 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable
 from typing import BinaryIO, Self
 
 from rich.console import Console
-from rich.text import Text
 
-from temporal_runs.cli import output
+from temporal_runs.cli import live, output
 from temporal_runs.client import RunHandle, RunsError
+from temporal_runs.console import EVERYTHING, Gap, Printed, Selection
 from temporal_runs.status import RunStatus, State
 from temporal_runs.store import StoreError
 
@@ -21,44 +21,33 @@ LASTS_A_WHILE = 3.0
 
 LOOKS_EVERY = 1.0
 
-BEFORE_THE_COMMAND = {State.QUEUED, State.SCHEDULED, State.PREPARING, State.BUILDING, State.PULLING}
-BEFORE_THE_END = {state for state in State if not state.is_final}
+DRAWS = 4
+"""How often the view is drawn between two looks."""
 
 
 class ThisMoment:
-    """`async with`: what a Run does or waits for, beside its states, once one of these has lasted a while.
+    """`async with`: what a Run waits for, or why it cannot be seen, in a line beneath its states when that changes."""
 
-    On a terminal in one line that changes; elsewhere its places in the queue.
-    """
-
-    def __init__(self, handle: RunHandle, page: Console, states: Collection[State]) -> None:
+    def __init__(self, handle: RunHandle, page: Console) -> None:
         self._handle = handle
         self._page = page
-        self._states = states
-        self._line = page.status("") if page.is_terminal else None
         self._showing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.hide()
         if self._showing is not None:
+            self._showing.cancel()
             await asyncio.gather(self._showing, return_exceptions=True)
 
     def show_in(self, state: State) -> None:
-        """Told of each state the Run enters: shows it from then on, if it is one of those to show."""
-        if state not in self._states:
-            self.hide()
-        elif self._showing is None or self._showing.done():
-            self._showing = asyncio.create_task(self._show())
-
-    def hide(self) -> None:
-        """Returns with the line gone."""
+        """Told of each state the Run enters: more is said of it once that has lasted a while."""
         if self._showing is not None:
             self._showing.cancel()
-        if self._line is not None:
-            self._line.stop()
+            self._showing = None
+        if not state.is_final:
+            self._showing = asyncio.create_task(self._show())
 
     async def _show(self) -> None:
         await asyncio.sleep(LASTS_A_WHILE)
@@ -66,13 +55,10 @@ class ThisMoment:
         while True:
             try:
                 status = await self._handle.status()
-                text, waits = output.now(status), status.state is State.QUEUED
+                text = output.now(status) if status.state is State.QUEUED else said
             except RunsError as trouble:
-                text, waits = str(trouble), True
-            if self._line is not None:
-                self._line.update(Text(text))
-                self._line.start()
-            elif waits and text != said:
+                text = str(trouble)
+            if text != said:
                 self._page.print(f"{'':20}{text}")
                 said = text
             await asyncio.sleep(LOOKS_EVERY)
@@ -85,14 +71,11 @@ class ConsoleCopy:
         self._stream = stream
         self._in_line = False
 
-    async def copy(self, pieces: AsyncIterator[bytes], moment: ThisMoment | None = None) -> None:
-        """Writes the bytes as they come; the moment's line makes way for them."""
-        async for piece in pieces:
-            if moment is not None:
-                moment.hide()
-            self._stream.write(piece)
-            self._stream.flush()
-            self._in_line = not piece.endswith(b"\n")
+    def write(self, piece: bytes) -> None:
+        """Writes the bytes as they are."""
+        self._stream.write(piece)
+        self._stream.flush()
+        self._in_line = not piece.endswith(b"\n")
 
     def end_line(self, talk: Console) -> None:
         """Begins a new line on a terminal that shows both, when the console is in the middle of one."""
@@ -101,33 +84,89 @@ class ConsoleCopy:
             self._in_line = False
 
 
-async def follow(handle: RunHandle, console_to: BinaryIO) -> RunStatus:
-    """Shows states on stderr and the console's bytes on `console_to`; gives the final status."""
-    talk = output.on_stderr()
+async def follow(
+    handle: RunHandle, page: Console, console_to: BinaryIO, selection: Selection = EVERYTHING
+) -> RunStatus:
+    """Shows states on a page and the console's bytes on `console_to`; gives the final status."""
+    if live.suits(page):
+        with live.LiveView(page, console_to) as view:
+            drawing = asyncio.create_task(_keep_drawing(handle, view))
+            try:
+                return await _told(handle, page, selection, view.write, view.show)
+            finally:
+                drawing.cancel()
+                await asyncio.gather(drawing, return_exceptions=True)
     console = ConsoleCopy(console_to)
+    async with ThisMoment(handle, page) as moment:
+
+        def show(status: RunStatus) -> None:
+            moment.show_in(status.state)
+            console.end_line(page)
+            page.print(output.state_line(status))
+
+        return await _told(handle, page, selection, console.write, show)
+
+
+async def follow_states(handle: RunHandle, talk: Console, show: Callable[[RunStatus], None]) -> RunStatus:
+    """Shows the states alone as they happen; gives the final status."""
+    status: RunStatus | None = None
+    async with ThisMoment(handle, talk) as moment:
+        async for status in handle.watch():
+            moment.show_in(status.state)
+            show(status)
+    assert status is not None
+    return status
+
+
+async def _told(
+    handle: RunHandle,
+    page: Console,
+    selection: Selection,
+    write: Callable[[bytes], None],
+    show: Callable[[RunStatus], None],
+) -> RunStatus:
+    """Gives each state and each piece of the console to whom shows them, in the order in which they belong."""
     copying: asyncio.Task[None] | None = None
     status: RunStatus | None = None
     try:
-        async with ThisMoment(handle, talk, BEFORE_THE_COMMAND) as moment:
-            async for status in handle.watch():
-                if copying is None:
-                    copying = asyncio.create_task(console.copy(handle.logs(follow=True), moment))
-                moment.show_in(status.state)
-                if status.state in (State.FINISHING, State.STOPPING) or status.state.is_final:
-                    await asyncio.wait({copying}, timeout=CONSOLE_WITHIN)
-                console.end_line(talk)
-                talk.print(output.state_line(status))
+        async for status in handle.watch():
+            if copying is None:
+                copying = asyncio.create_task(_copy(handle.console(follow=True, selection=selection), write))
+            if status.state in (State.FINISHING, State.STOPPING) or status.state.is_final:
+                await asyncio.wait({copying}, timeout=CONSOLE_WITHIN)
+            show(status)
         assert status is not None and copying is not None
         try:
             await copying
         except (RunsError, StoreError) as trouble:
             # How the Run ended is known all the same.
-            talk.print(f"Its console cannot be read: {trouble}")
+            page.print(f"Its console cannot be read: {trouble}")
         return status
     finally:
         if copying is not None:
             copying.cancel()
             await asyncio.gather(copying, return_exceptions=True)
+
+
+async def _copy(pieces: AsyncIterator[Printed | Gap], write: Callable[[bytes], None]) -> None:
+    async for piece in pieces:
+        if isinstance(piece, Printed):
+            write(piece.data)
+
+
+async def _keep_drawing(handle: RunHandle, view: live.LiveView) -> None:
+    """Has the view show the time as it goes by, and each second the progress."""
+    while True:
+        try:
+            status = await handle.status()
+            if status.state.is_final:
+                return  # the end is shown after the last bytes of the console
+            view.show(status)
+        except RunsError as trouble:
+            view.complain(str(trouble))
+        for _ in range(DRAWS):
+            await asyncio.sleep(LOOKS_EVERY / DRAWS)
+            view.draw()
 
 
 def stdout_bytes() -> BinaryIO:

@@ -31,7 +31,7 @@ def logs(
 ) -> int:
     """Print what the command has printed: its own bytes, and nothing else."""
     from temporal_runs.cli import output, session
-    from temporal_runs.cli.follow import ConsoleCopy, stdout_bytes
+    from temporal_runs.cli.follow import stdout_bytes
     from temporal_runs.console import Selection
     from temporal_runs.settings import Settings
 
@@ -47,7 +47,10 @@ def logs(
             console = b"".join([piece async for piece in text])
             output.print_json({"run_id": id, "console": console.decode(errors="replace"), "bytes": len(console)})
         else:
-            await ConsoleCopy(stdout_bytes()).copy(text)
+            stream = stdout_bytes()
+            async for piece in text:
+                stream.write(piece)
+                stream.flush()
         return exits.DONE
 
     return session.in_loop(work())

@@ -30,6 +30,14 @@ COLOURS = {
 }
 
 
+WHOSE = {
+    "user": "the Run's own: its command, its environment or its spec",
+    "platform": "the platform's, not the command's",
+}
+
+LAST_LINES = 10
+"""Of what was printed before a Run ended badly, in what is said of its end."""
+
 Progress = Callable[[int, int], None]
 """What the store calls while it works: files and bytes done so far."""
 
@@ -107,10 +115,15 @@ def state_line(facts: "RunFacts") -> Text:
     return line
 
 
-def ending(facts: "RunFacts") -> Iterator[Text]:
-    """What a Run that is over leaves to be said: results, cause, advice."""
+def ending(facts: "RunFacts", *, console_shown: bool = True) -> Iterator[Text]:
+    """What a Run that is over leaves to be said: cause, whose it is, last lines where not seen yet, advice, results."""
     if facts.cause:
         yield Text(f"{facts.state}: {facts.cause.message} ({facts.cause.code})", style=COLOURS[facts.state])
+        yield Text(f"Whose it is: {WHOSE[facts.cause.blame]}")
+        # What a build printed is in no console.
+        if not console_shown or facts.cause.stage != "Running":
+            last = str(facts.cause.evidence.get("last_lines") or "").splitlines()[-LAST_LINES:]
+            yield from (Text(f"  | {line}", style="dim") for line in last)
         yield Text(f"What to do: {facts.cause.advice}")
     elif facts.stop and not facts.stop.too_late:
         yield Text(f"Stopped: {facts.stop.reason or 'on request'}", style=COLOURS["Stopped"])

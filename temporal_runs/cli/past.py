@@ -23,6 +23,7 @@ def list_runs(
     tag: Annotated[list[str] | None, typer.Option(help="Only those with this tag; may be repeated.")] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Begun then or later: 2h, 7d, 2026-11-25.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Begun before then.")] = None,
+    metrics: Annotated[bool, typer.Option("--metrics", help="With the metrics of those that have ended.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
     page: Annotated[str | None, typer.Option(help="Go on where another page ended.")] = None,
     as_json: Json = False,
@@ -54,9 +55,12 @@ def list_runs(
         found = await runs.page(wanted, limit, page)
         if found.next:
             output.on_stderr().print(f"More: --page {found.next}")
+        told = await runs.metrics(found.runs) if metrics else {}
         if as_json:
-            output.print_json(found.runs)
+            told_too = [{**run.model_dump(mode="json"), "metrics": told.get(run.run_id)} for run in found.runs]
+            output.print_json(told_too if metrics else found.runs)
             return exits.DONE
+        names_told = list(dict.fromkeys(name for one in told.values() for name in one))
         rows = [
             (
                 run.run_id,
@@ -68,10 +72,11 @@ def list_runs(
                 f"{(run.ended_at - run.started_at).total_seconds():.1f} s" if run.ended_at else "",
                 run.cause or "",
                 ", ".join(run.tags),
+                *(str(told.get(run.run_id, {}).get(name, "")) for name in names_told),
             )
             for run in found.runs
         ]
-        headings = ("ID", "STATE", "PROJECT", "TIER", "OWNER", "STARTED", "TOOK", "CAUSE", "TAGS")
+        headings = ("ID", "STATE", "PROJECT", "TIER", "OWNER", "STARTED", "TOOK", "CAUSE", "TAGS", *names_told)
         output.on_stdout().print(output.table(headings, rows))
         return exits.DONE
 

@@ -28,6 +28,10 @@ def run(
     env: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A variable; may be repeated.")] = None,
     title: Annotated[str | None, typer.Option(help="What to call it.")] = None,
     owner: Annotated[str | None, typer.Option(help="Whose it is. [default: your login name]")] = None,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL|EMAIL", help="Told when it ends; =Failed,Error for some ends only. May be repeated."),
+    ] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds the command may take.")] = None,
     id: Annotated[str | None, typer.Option(help="The Run's id; one that exists gives that Run.")] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the id and return at once.")] = False,
@@ -60,6 +64,7 @@ def run(
         "env": _variables(env or []),
         "title": title,
         "owner": owner or login_name(),
+        "notify": [one.model_dump(exclude_none=True) for one in session.notices(notify or [])] or None,
         "time_limit": time_limit,
     }
     spec = RunSpec.parse({name: value for name, value in given.items() if value is not None})
@@ -114,7 +119,7 @@ async def _follow(handle: "RunHandle", *, as_json: bool) -> "RunStatus":
     from temporal_runs.outcome import RunsError, as_result
 
     try:
-        final = await follow(handle, sys.stderr.buffer if as_json else stdout_bytes())
+        final = await follow(handle, output.on_stderr(), sys.stderr.buffer if as_json else stdout_bytes())
     except RunsError:
         say_that_it_goes_on(handle.id)
         raise

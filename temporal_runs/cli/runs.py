@@ -9,6 +9,9 @@ import typer
 
 from temporal_runs.cli import exits
 
+LAST_LINES = 20
+"""Of what was printed before somebody began to watch."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunId = Annotated[str, typer.Argument(metavar="ID", help="The Run's id.", show_default=False)]
 
@@ -62,7 +65,7 @@ def status(id: RunId, as_json: Json = False) -> int:
         for number in range(1, len(facts.history) + 1):
             past = facts.model_copy(update={"history": facts.history[:number], "reason": None})
             page.print(output.state_line(past))
-        for line in output.ending(facts):
+        for line in output.ending(facts, console_shown=False):
             page.print(line)
         if address := session.web_address(settings, id, runs.client.namespace):
             page.print(address)
@@ -72,23 +75,24 @@ def status(id: RunId, as_json: Json = False) -> int:
 
 
 def watch(id: RunId, as_json: Json = False) -> int:
-    """Follow a Run's states until it is over; the exit code says how it ended. JSON: a line for each state."""
-    from temporal_runs.cli import follow, output, session
+    """Follow a Run until it is over; the exit code says how it ended.
+
+    On a terminal one live view: its states, progress and usage beneath its console. Elsewhere, and as JSON, a line for
+    each state.
+    """
+    from temporal_runs.cli import follow, live, output, session
+    from temporal_runs.console import Selection
     from temporal_runs.settings import Settings
 
     async def work() -> int:
         handle = (await session.open_runs(Settings.load())).get(id)
         page = output.on_stdout()
-        facts = None
-        talk = output.on_stderr() if as_json else page
-        async with follow.ThisMoment(handle, talk, follow.BEFORE_THE_END) as moment:
-            async for facts in handle.watch():
-                moment.show_in(facts.state)
-                if as_json:
-                    output.print_json_line(facts)
-                else:
-                    page.print(output.state_line(facts))
-        assert facts is not None
+        if as_json:
+            facts = await follow.follow_states(handle, output.on_stderr(), output.print_json_line)
+        elif live.suits(page):
+            facts = await follow.follow(handle, page, follow.stdout_bytes(), Selection(tail=LAST_LINES))
+        else:
+            facts = await follow.follow_states(handle, page, lambda facts: page.print(output.state_line(facts)))
         if not as_json:
             for line in output.ending(facts):
                 page.print(line)

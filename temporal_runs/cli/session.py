@@ -10,11 +10,13 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from temporalio.runtime import Runtime, TelemetryConfig
 
 from temporal_runs.cli.exits import UsageProblem
 from temporal_runs.client import Runs
 from temporal_runs.connection import Embedded, configured, connect
+from temporal_runs.notices import Notice
 from temporal_runs.settings import Settings
 from temporal_runs.spec import ID_PATTERN, RunSpec
 from temporal_runs.store import Store
@@ -93,6 +95,17 @@ def project_name(given: str | None, folder: Path) -> str:
     if not re.fullmatch(ID_PATTERN, name):
         raise UsageProblem(f"the folder {folder} gives no project name: name it with --project")
     return name
+
+
+def notices(given: list[str]) -> list[Notice]:
+    """Who is to be told of a Run's end; raises UsageProblem."""
+    try:
+        return [Notice.read(text) for text in given]
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise UsageProblem(
+            f"--notify: {problem['input']!r} is neither a URL nor an e-mail address, with outcomes after a `=`"
+        ) from None
 
 
 def web_address(settings: Settings, run_id: str, namespace: str) -> str | None:

@@ -1,18 +1,52 @@
 """The command line as a person types it, on a system at work: what is printed where, and the exit codes."""
 
 import asyncio
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
+import termios
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
 from temporal_runs.status import State
 from tests.conftest import System, eventually
 from tests.fleets import COMMAND
+
+
+class Screen:
+    """A command on a terminal of 40 columns."""
+
+    def __init__(self, command: Sequence[str | Path], folder: Path, environment: Mapping[str, str]) -> None:
+        self._mine, its = pty.openpty()
+        termios.tcsetwinsize(its, (24, 40))
+        kept = {name: value for name, value in environment.items() if name not in ("CI", "COLUMNS")}
+        kept |= {"TERM": "xterm", "NO_COLOR": "1"}
+        self._written = b""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(command, cwd=folder, env=kept, stdin=its, stdout=its, stderr=its)
+        finally:
+            signal.signal(signal.SIGINT, before)
+            os.close(its)
+
+    def sees(self, text: str) -> None:
+        """Returns once that is written."""
+        while text not in self._written.decode(errors="replace"):
+            self._written += os.read(self._mine, 2**16)
+
+    def end(self) -> tuple[int, str]:
+        """Its exit code, and all that it wrote."""
+        with contextlib.suppress(OSError):  # how Linux says that nobody has the terminal open any more
+            while piece := os.read(self._mine, 2**16):
+                self._written += piece
+        os.close(self._mine)
+        return self.process.wait(), self._written.decode()
 
 
 class Terminal:
@@ -41,6 +75,14 @@ class Terminal:
             capture_output=True,
             text=True,
         )
+
+    async def types_on_a_screen(self, *arguments: str) -> tuple[int, str]:
+        """One command on a terminal of its own; its exit code and all that it wrote there."""
+        return await asyncio.to_thread(self.begins_on_a_screen(*arguments).end)
+
+    def begins_on_a_screen(self, *arguments: str) -> "Screen":
+        """One command that goes on, on a terminal of its own."""
+        return Screen([COMMAND, *arguments], self.folder, self.environment)
 
     async def runs(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
         """`run`, of a line for the shell in the small image."""
@@ -77,6 +119,65 @@ async def test_run_shows_states_beside_the_console_and_downloads_nothing(termina
     assert not (terminal.folder / "out.txt").exists()
     assert (await terminal.types("files", "pull")).returncode == 0
     assert (terminal.folder / "out.txt").read_text() == "result\n"
+
+
+async def test_a_terminal_has_one_live_view_that_leaves_the_states_behind(terminal: Terminal, system: System):
+    run_id = new_id()
+    options = ["--tier", "tiny", "--image", system.image, "--id", run_id]
+    code, screen = await terminal.types_on_a_screen("run", *options, "--", "sh", "-c", "echo one; printf two; exit 3")
+    assert code == 1
+    assert "one\r\n" in screen
+    assert "two\r\n" in screen
+    left = screen[screen.rindex("two\r\n") :]
+    assert "Queued" in left
+    assert "Failed after" in left.replace("\r\n", "")
+    assert "What to do" in left
+    assert "\x1b[3" not in screen, "no colour"
+    code, screen = await terminal.types_on_a_screen("watch", run_id)
+    assert code == 1
+    assert "two\r\n" in screen
+    assert "Failed after" in screen.replace("\r\n", "")
+
+
+async def test_ctrl_c_on_a_terminal_leaves_the_states_so_far(terminal: Terminal, system: System):
+    handle = await system.begun("true")
+    follower = terminal.begins_on_a_screen("watch", handle.id)
+    await asyncio.to_thread(follower.sees, "begun\r\n")
+    follower.process.send_signal(signal.SIGINT)
+    code, screen = await asyncio.to_thread(follower.end)
+    assert code == 130
+    assert "begun\r\n" in screen
+    assert f"temporal-runs watch {handle.id}" in screen.replace("\r\n", " ")
+    assert "Traceback" not in screen
+    assert screen.rindex("\x1b[?25h") > screen.rindex("\x1b[?25l"), "the cursor is there again"
+    await handle.stop()
+
+
+async def test_the_metrics_of_runs_are_columns_of_their_list(terminal: Terminal):
+    run_id = new_id()
+    assert (await terminal.runs("""echo '{"loss": 0.25}' > dominostats.json""", "--id", run_id)).returncode == 0
+
+    async def listed() -> str | None:
+        shown = (await terminal.types("list", "--metrics", "--project", terminal.project)).stdout
+        return shown if "0.25" in shown else None
+
+    assert (await eventually(listed)).splitlines()[0].endswith("loss")
+    data = json.loads((await terminal.types("list", "--metrics", "--json", "--project", terminal.project)).stdout)
+    assert [run["metrics"] for run in data] == [{"loss": 0.25}]
+
+
+async def test_run_says_whom_to_tell(terminal: Terminal):
+    run_id = new_id()
+    to = ["--notify", "ada@example.org=Failed,Error", "--notify", "http://127.0.0.1:9/ended=Error"]
+    assert (await terminal.runs("true", "--id", run_id, *to)).returncode == 0
+    facts = json.loads((await terminal.types("status", run_id, "--json")).stdout)
+    assert [one.get("email") or one.get("url") for one in facts["spec"]["notify"]] == [
+        "ada@example.org",
+        "http://127.0.0.1:9/ended",
+    ]
+    wrong = await terminal.runs("true", "--notify", "nobody")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "neither a URL nor an e-mail address" in wrong.stderr
 
 
 async def test_run_with_pull_brings_the_results(terminal: Terminal):

@@ -1,12 +1,12 @@
 """What a person is told a Run does, on one line; and what is printed is never taken for markup."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from temporal_runs.cli import output
-from temporal_runs.status import Queue, RunStatus, State, StateChange
+from temporal_runs.status import Cause, Queue, RunStatus, State, StateChange
 
 
 def status(state: State = State.QUEUED, **more: Any) -> RunStatus:
@@ -35,6 +35,32 @@ def status(state: State = State.QUEUED, **more: Any) -> RunStatus:
 )
 def test_what_a_run_does_now(facts: RunStatus, said: str):
     assert output.now(facts) == said
+
+
+def bad(code: str, stage: State, blame: Literal["user", "platform"]) -> Cause:
+    evidence = {"last_lines": "\n".join(f"line {number}" for number in range(20))}
+    return Cause(code=code, stage=stage, blame=blame, message="it went wrong", advice="do it", evidence=evidence)
+
+
+@pytest.mark.parametrize(
+    ("state", "cause", "whose"),
+    [
+        (State.FAILED, bad("exit_code", State.RUNNING, "user"), "the Run's own"),
+        (State.ERROR, bad("executor_lost", State.RUNNING, "platform"), "the platform's"),
+    ],
+)
+def test_a_bad_end_says_what_happened_whose_it_is_the_last_lines_and_what_to_do(state: State, cause: Cause, whose: str):
+    said = [str(line) for line in output.ending(status(state, cause=cause), console_shown=False)]
+    assert said[0] == f"{state}: it went wrong ({cause.code})"
+    assert said[1].startswith(f"Whose it is: {whose}")
+    assert said[2:] == [*(f"  | line {number}" for number in range(10, 20)), "What to do: do it"]
+
+
+def test_what_was_just_seen_is_not_said_again_but_a_build_has_no_console():
+    seen = status(State.FAILED, cause=bad("exit_code", State.RUNNING, "user"))
+    assert not any("line 19" in str(line) for line in output.ending(seen))
+    built = status(State.FAILED, cause=bad("build_failed", State.BUILDING, "user"))
+    assert any("line 19" in str(line) for line in output.ending(built))
 
 
 def test_peoples_own_text_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]):
