@@ -23,6 +23,7 @@ SIDE_EFFECT_FREE = (
     "temporal_runs.status",
     "temporal_runs.steps",
     "temporal_runs.search_attributes",
+    "temporal_runs.words",
     "temporal_runs.workflows.causes",
     "temporal_runs.workflows.details",
     "temporal_runs.workflows.states",

@@ -52,6 +52,8 @@ class Model(BaseModel):
 class StateChange(Model):
     state: State
     at: datetime
+    did: str | None = None
+    """what was done in it, in a few words, once that is known"""
 
 
 class Cause(Model):

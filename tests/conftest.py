@@ -27,7 +27,7 @@ from temporal_runs.client import RunHandle, Runs
 from temporal_runs.settings import Settings
 from temporal_runs.store import Store
 from temporal_runs.worker.ledger import recorded
-from tests.registries import Registry, Sick, forget_image, push_new_image
+from tests.registries import Registry, Sick, forget_image, free_port, push_new_image
 from tests.witness import SWITCHES, witness
 
 Value = TypeVar("Value")
@@ -87,6 +87,10 @@ SERVER_FLAGS = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pictures", metavar="FOLDER", help="Keep pictures of Temporal's Web UI there.")
+
+
 @pytest.fixture(scope="session")
 def image() -> str:
     """A small image that is on the machine."""
@@ -113,13 +117,21 @@ def image() -> str:
     return IMAGE
 
 
+@pytest.fixture(scope="session")
+def web_ui() -> str:
+    """The address of the server's Web UI."""
+    return f"http://127.0.0.1:{free_port()}"
+
+
 @pytest_asyncio.fixture(scope="session")
-async def server() -> AsyncIterator[WorkflowEnvironment]:
+async def server(web_ui: str) -> AsyncIterator[WorkflowEnvironment]:
     """A real Temporal server, with our search attributes registered."""
     temporal = Path(sys.executable).parent / "temporal"
     flags = [argument for flag in SERVER_FLAGS for argument in ("--dynamic-config-value", flag)]
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(temporal),
+        ui=True,
+        ui_port=int(web_ui.rpartition(":")[2]),
         dev_server_extra_args=flags,
         data_converter=pydantic_data_converter,
     ) as environment:

@@ -3,7 +3,11 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from temporal_runs.status import RunStatus, State, Usage
+from temporal_runs.status import RunStatus, State
+
+MARKUP = "\\`*_[]<>|#$"
+SHORT = 12
+"""How much of a hash a person compares."""
 
 EXPLAINED = {
     State.QUEUED: "waits for a machine",
@@ -28,8 +32,8 @@ def details(status: RunStatus) -> str:
 
 
 def _head(status: RunStatus) -> Iterator[str]:
-    now = f": {status.reason}" if status.reason and not status.state.is_final else ""
-    yield f"## {status.state}\n{EXPLAINED[status.state]}{now}"
+    now = status.reason if status.reason and not status.state.is_final else EXPLAINED[status.state]
+    yield f"## {status.state}\n{_text(now)}"
     if status.cause:
         yield f"**{status.cause.code}** ({status.cause.blame}): {_text(status.cause.message)}"
         yield f"**What to do:** {_text(status.cause.advice)}"
@@ -41,45 +45,39 @@ def _head(status: RunStatus) -> Iterator[str]:
 
 
 def _timeline(status: RunStatus) -> str:
-    rows = [
-        f"| {change.state} | {change.at:%H:%M:%S} | {(following.at - change.at).total_seconds():.1f} s |"
-        for change, following in pairwise(status.history)
-    ]
-    last = status.history[-1]
+    """A list: the UI sets the columns of a table without a space between them."""
+    ends = [f", {(after.at - before.at).total_seconds():.1f} s" for before, after in pairwise(status.history)]
     return "\n".join(
-        ["| state | since (UTC) | took |", "| --- | --- | --- |", *rows, f"| {last.state} | {last.at:%H:%M:%S} | |"]
+        f"- **{change.state}** {change.at:%H:%M:%S} UTC{took}{': ' + _text(change.did) if change.did else ''}"
+        for change, took in zip(status.history, [*ends, ""], strict=True)
     )
 
 
 def _facts(status: RunStatus) -> str:
-    spec, results, usage = status.spec or {}, status.results, status.usage
+    spec, results = status.spec or {}, status.results
     command = spec.get("command")
-    rows = {
-        "command": " ".join(command) if isinstance(command, list) else command,
-        "project": spec.get("project"),
-        "tier": spec.get("tier"),
-        "owner": spec.get("owner"),
-        "executor": status.executor,
-        "attempt": status.attempt if status.attempt > 1 else None,
-        "files": status.input_commit,
-        "environment": status.environment,
-        "image": status.image,
-        "build": status.build,
-        "exit status": status.exit_code,
-        "results": results and f"{results.added} added, {results.changed} changed, {results.deleted} deleted",
-        "results in": status.output_commit,
-        "conflicts": results and ", ".join(results.conflicts),
-        "CPU": usage and usage.cpu_seconds and f"{usage.cpu_seconds:.1f} s",
-        "memory at most": usage and usage.peak_memory_bytes and _memory(usage),
-        "metrics": ", ".join(f"{name} {value}" for name, value in (status.metrics or {}).items()),
+    facts = {
+        "Command": command and _code(" ".join(command) if isinstance(command, list) else str(command)),
+        "Project": spec.get("project"),
+        "Tier": spec.get("tier"),
+        "Owner": spec.get("owner"),
+        "Executor": status.executor,
+        "Attempt": status.attempt if status.attempt > 1 else None,
+        "Files": status.input_commit and _code(status.input_commit[:SHORT]),
+        "Environment": status.environment,
+        "Image": status.image and _code(_short(status.image)),
+        "Build": status.build and _code(status.build),
+        "Results in": status.output_commit and _code(status.output_commit[:SHORT]),
+        "Conflicts": results and ", ".join(map(_text, results.conflicts)),
+        "Metrics": ", ".join(f"{_text(name)} {_text(str(value))}" for name, value in (status.metrics or {}).items()),
     }
-    told = [f"| {name} | {_text(str(value))} |" for name, value in rows.items() if value not in (None, "")]
-    return "\n".join(["| | |", "| --- | --- |", *told])
+    return "\n".join(f"- {name}: {said}" for name, said in facts.items() if said not in (None, ""))
 
 
-def _memory(usage: Usage) -> str:
-    share = f", {usage.memory_share:.0%} of what it may use" if usage.memory_share is not None else ""
-    return f"{(usage.peak_memory_bytes or 0) / 2**20:.0f} MiB{share}"
+def _short(image: str) -> str:
+    """Its digest, or id, as long as a person compares them."""
+    name, algorithm, digest = image.rpartition("sha256:")
+    return f"{name}{algorithm}{digest[:SHORT]}"
 
 
 def _commands(status: RunStatus) -> Iterator[str]:
@@ -94,5 +92,10 @@ def _commands(status: RunStatus) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """Somebody's words, on one line of a table, and no markup."""
-    return "".join(f"\\{one}" if one in "\\`*_[]<>|" else one for one in " ".join(text.split()))
+    """Somebody's words, on one line, and no markup."""
+    return "".join(f"\\{one}" if one in MARKUP else one for one in " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """The same, as a command is written: nothing in it is markup."""
+    return f"`{' '.join(text.split()).replace('`', 'ˋ')}`"

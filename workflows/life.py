@@ -78,6 +78,11 @@ class Life:
         self.reason = reason
         self._tell(state)
 
+    def did(self, what: str) -> None:
+        """Notes what was done in the state that it is in; a stop that came meanwhile has its own."""
+        if self.state is not State.STOP_REQUESTED:
+            self.history[-1] = self.history[-1].model_copy(update={"did": what})
+
     def _tell(self, state: State) -> None:
         """Counts the Run in its state, and says so in the dispatcher's log; neither while a history is replayed."""
         code = self.cause.code if self.cause else ""

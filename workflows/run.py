@@ -11,6 +11,7 @@ from typing import Any, cast
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
+from temporal_runs import words
 from temporal_runs.spec import InvalidSpec, RunSpec, check_id
 from temporal_runs.status import Cause, RunResult, RunStatus, State, Stop
 from temporal_runs.steps import (
@@ -159,7 +160,9 @@ class Run:
     async def prepare(self, assignment: Assignment) -> Prepared:
         """Preparing: the project's files are brought to the executor."""
         self.enter_unless_stopped(State.PREPARING, "files are brought to the executor")
-        return await self.phases.prepare(assignment)
+        prepared = await self.phases.prepare(assignment)
+        self.life.did(words.brought(prepared.workspace))
+        return prepared
 
     async def provide_image(self, assignment: Assignment, search: ImageSearch) -> Image:
         """Building or Pulling, where the image is not on the machine."""
@@ -200,6 +203,7 @@ class Run:
         """Finishing or Stopping: changed files are copied back. Gives the cause, None for success and stop."""
         self.can_be_stopped = False
         self.life.exit_code, self.life.usage = exit.exit_code, exit.usage
+        self.life.did(words.ended(exit))
         verdict = judge(exit, assignment.inputs.spec.time_limit)
         commit_results = True
         if exit.ended_by == "stop" and self.life.stop:
@@ -214,6 +218,7 @@ class Run:
             return verdict or self.lost(assignment, lost)
         except Fault as fault:
             return verdict or fault.cause
+        self.life.did(words.changes(finished.results))
         self.life.output_commit, self.life.results = finished.output_commit, finished.results
         self.life.metrics, self.life.metrics_note = finished.metrics, finished.metrics_note
         return verdict

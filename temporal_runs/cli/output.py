@@ -14,10 +14,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from temporal_runs.words import changes, memory, plural, size
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from temporal_runs.status import Queue, Results, RunFacts, RunStatus, Usage
+    from temporal_runs.status import Queue, Results, RunFacts, RunStatus
 
 COLOURS = {
     "Succeeded": "green",
@@ -83,21 +85,6 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def size(count: int) -> str:
-    """Bytes as people say them."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024 or unit == "GiB":
-            return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    raise AssertionError
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def clock(moment: datetime) -> str:
     """A time of this machine's day."""
     return moment.astimezone().strftime("%H:%M:%S")
@@ -134,9 +121,8 @@ def ending(facts: "RunFacts", *, console_shown: bool = True) -> Iterator[Text]:
 
 
 def _results(results: "Results", commit: str | None) -> Iterator[Text]:
-    counts = f"{results.added} added, {results.changed} changed, {results.deleted} deleted"
     where = f" in commit {commit[:12]}" if commit else ""
-    yield Text(f"Results: {counts} ({size(results.bytes)}){where}")
+    yield Text(f"Results: {changes(results)}{where}")
     for path in results.conflicts:
         yield Text(f"  kept beside another version: {path}", style="yellow")
     for path in results.skipped:
@@ -193,12 +179,6 @@ def facts_table(facts: "RunStatus") -> Table:
         if value is not None:
             table.add_row(Text(name, style="dim"), value if isinstance(value, Text) else Text(str(value)))
     return table
-
-
-def memory(usage: "Usage") -> str:
-    """The most that a command had of its memory."""
-    share = f": used {usage.memory_share:.0%} of its memory" if usage.memory_share is not None else ""
-    return f"{size(usage.peak_memory_bytes or 0)}{share}"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:

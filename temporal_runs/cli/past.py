@@ -95,17 +95,12 @@ def history(id: RunId, as_json: Json = False) -> int:
         if as_json:
             output.print_json(facts.history)
             return exits.DONE
+        over = [f"{(after.at - before.at).total_seconds():.1f} s" for before, after in pairwise(facts.history)]
         rows = [
-            (
-                change.state,
-                change.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
-                f"{(after.at - change.at).total_seconds():.1f} s",
-            )
-            for change, after in pairwise(facts.history)
+            (change.state, change.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"), took, change.did or "")
+            for change, took in zip(facts.history, [*over, ""], strict=True)
         ]
-        last = facts.history[-1]
-        rows.append((last.state, last.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"), ""))
-        output.on_stdout().print(output.table(("STATE", "SINCE", "TOOK"), rows))
+        output.on_stdout().print(output.table(("STATE", "SINCE", "TOOK", "DID"), rows))
         return exits.DONE
 
     return session.in_loop(work())

@@ -170,6 +170,7 @@ async def test_what_is_brought_in_at_the_end_is_not_taken_up_by_another_meanwhil
         await asyncio.to_thread(stores.wait)
         (tmp_path / "away").rename(tmp_path / "store")
         size = await capture.finish()
+        ends.set()
     assert size == sum(len(b"%d\n" % n) for n in range(1, 1000001))
     assert len(await whole(store, holding)) == size
 
