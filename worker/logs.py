@@ -91,5 +91,7 @@ def _of(workflow_type: str | None, workflow_id: str | None) -> dict[str, str | N
 
 def _rendering(stream: TextIO) -> list[Processor]:
     if stream.isatty():
-        return [structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ)]
+        # The other tracebacks it has show local variables, and these may hold secrets.
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ, exception_formatter=plain)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]

@@ -203,7 +203,7 @@ async def test_the_web_ui_is_told_what_a_run_is_and_how_it_went(system: System):
     workflow = system.client.get_workflow_handle(handle.id)
     page = (await workflow.query("__temporal_workflow_metadata")).current_details
     assert page.startswith("## Failed")
-    for part in ("**exit_code** (user)", "hello", "| Running |", f"temporal-runs logs {handle.id}"):
+    for part in ("**exit_code** (user)", "hello", "- **Running**", f"temporal-runs logs {handle.id}"):
         assert part in page
     history = await workflow.fetch_history()
     summaries = [
