@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import docker
@@ -40,6 +41,16 @@ class EngineOfItsOwn:
         assert self._process
         self._process.send_signal(sign)
         self._process.wait(60)
+
+    @contextmanager
+    def hung(self) -> Iterator[None]:
+        """It takes calls, and answers none."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def pull_the_plug(self) -> None:
         """Kills it with all of its containers, as when its machine dies."""

@@ -113,6 +113,31 @@ async def test_an_engine_that_comes_back_before_the_command_has_begun_fails_noth
     assert fleet.files(project)["starts"] == b"started\n"
 
 
+async def test_an_engine_that_hangs_for_a_while_harms_nothing(fleet: Fleet, engine: EngineOfItsOwn):
+    project = fleet.project()
+    handle = await fleet.started("seq 1 1000", project=project)
+    (container,) = docker.DockerClient(engine.address).containers.list(filters={"name": f"run-{handle.id}"})
+    container.exec_run(["sh", "-c", "sleep 1; touch /mnt/go"], detach=True)
+    command = Path("/proc") / f"{container.attrs['State']['Pid']}"
+    with engine.hung():
+        next_one = await fleet.start("true")
+        await eventually(lambda: _prepares(next_one))
+        await eventually(lambda: not command.exists())
+    assert (await handle.result()).state is State.SUCCEEDED
+    assert (await next_one.result()).state is State.SUCCEEDED
+    assert fleet.files(project)["starts"] == b"started\n"
+    assert await fleet.console(handle) == b"begun\n" + b"".join(b"%d\n" % n for n in range(1, 1001))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1000)
+async def test_an_engine_that_hangs_for_good_is_named(fleet: Fleet, engine: EngineOfItsOwn):
+    with engine.hung():
+        result = await error_of(await fleet.start("true"))
+    assert result.cause.code == "docker_unavailable"
+    assert engine.address in result.cause.message
+
+
 @pytest.mark.long
 async def test_an_engine_that_stays_away_is_named(fleet: Fleet, engine: EngineOfItsOwn):
     engine.end(signal.SIGKILL)
