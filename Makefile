@@ -20,11 +20,11 @@ down: ## end what `make run` left up
 
 test: setup ## unit tests, integration tests, quick faults
 	@scripts/test-tools
-	@.venv/bin/python -m pytest -m "not long"
+	@.venv/bin/python -m pytest -m "not long" -n 2 --dist loadfile
 
-faults: setup ## the long faults
+faults: setup ## every fault, also those that take minutes
 	@scripts/test-tools
-	@.venv/bin/python -m pytest tests/faults -m long
+	@.venv/bin/python -m pytest tests/faults
 
 chaos: setup ## kill processes at random while Runs end in every way: make chaos MINUTES=10 SEED=7
 	@scripts/test-tools

@@ -35,6 +35,8 @@ class Preparing:
         Meanwhile the image is looked for, and begins to be fetched: the Run goes on to wait for what is not there yet.
         """
         async with self._attendants.attend(assignment) as attendance:
+            # An engine that hangs would be waited for by each call, a minute a try.
+            await attendance.in_thread(self._engine.ping)
             files = asyncio.create_task(attendance.in_thread(self._workspace, assignment, attendance))
             image = asyncio.create_task(attendance.in_thread(self._provision.search, assignment))
             try:

@@ -340,7 +340,9 @@ class _Patience:
 def _news(status: RunStatus, told: list[StateChange]) -> Iterator[RunStatus]:
     """A status for each state not told yet. A reset workflow shares its first states with what it was."""
     known = 0
-    while known < min(len(told), len(status.history)) and told[known] == status.history[known]:
+    for before, now in zip(told, status.history, strict=False):
+        if (before.state, before.at) != (now.state, now.at):
+            break
         known += 1
     for number in range(known + 1, len(status.history) + 1):
         if number == len(status.history):

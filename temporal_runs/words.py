@@ -24,7 +24,7 @@ def plural(count: int, noun: str) -> str:
 
 def memory(usage: "Usage") -> str:
     """The most that it used, beside what its tier lets it."""
-    share = f" ({usage.memory_share:.0%} of what it may use)" if usage.memory_share is not None else ""
+    share = f" ({usage.memory_share:.0%} of its memory)" if usage.memory_share is not None else ""
     return f"{size(usage.peak_memory_bytes or 0)}{share}"
 
 

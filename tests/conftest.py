@@ -4,10 +4,12 @@ Unit tests use none of it. Fixtures give a running system; nothing here is simul
 """
 
 import asyncio
+import fcntl
 import io
 import shutil
 import sys
 import tarfile
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -93,8 +95,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def image() -> str:
-    """A small image that is on the machine."""
-    engine = docker.from_env()
+    """A small image that is on the machine, the same for all sessions."""
+    with (Path(tempfile.gettempdir()) / "temporal-runs-test-image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _have_image(docker.from_env())
+    return IMAGE
+
+
+def _have_image(engine: docker.DockerClient) -> None:
     try:
         engine.images.get(IMAGE)
     except docker.errors.ImageNotFound:
@@ -114,7 +122,6 @@ def image() -> str:
         engine.api.import_image_from_data(
             archive.getvalue(), repository=IMAGE.split(":")[0], tag="1", changes=["ENV PATH=/bin"]
         )
-    return IMAGE
 
 
 @pytest.fixture(scope="session")

@@ -54,9 +54,15 @@ async def fleet(image: str, make_settings: Callable[..., Settings]) -> AsyncIter
 
 
 @pytest.fixture
-def small_disk() -> Iterator[Path]:
-    # An engine's sockets need a short path.
-    with tempfile.TemporaryDirectory() as place, disk(Path(place), SMALL_DISK, "mkfs.ext4", "-q") as folder:
+def short_path() -> Iterator[Path]:
+    """A folder for an engine, whose sockets need a short path."""
+    with tempfile.TemporaryDirectory() as place:
+        yield Path(place)
+
+
+@pytest.fixture
+def small_disk(short_path: Path) -> Iterator[Path]:
+    with disk(short_path, SMALL_DISK, "mkfs.ext4", "-q") as folder:
         yield folder
 
 

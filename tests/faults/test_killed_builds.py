@@ -82,9 +82,9 @@ async def fleet(shared_fleet: Fleet, door: Sick) -> AsyncIterator[Fleet]:
 
 
 @pytest_asyncio.fixture
-async def elsewhere(fleet: Fleet, tmp_path: Path) -> AsyncIterator[EngineOfItsOwn]:
+async def elsewhere(fleet: Fleet, short_path: Path) -> AsyncIterator[EngineOfItsOwn]:
     """An engine that the fleet's second executor works on, as on another machine."""
-    engine, here = EngineOfItsOwn(tmp_path), fleet.second_executor.environment
+    engine, here = EngineOfItsOwn(short_path), fleet.second_executor.environment
     try:
         client = await engine.start()
         client.images.load(b"".join(docker.from_env().images.get(fleet.image).save(named=fleet.image)))

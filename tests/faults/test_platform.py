@@ -41,15 +41,15 @@ async def works_on(engine: EngineOfItsOwn, fleet: Fleet) -> AsyncIterator[Engine
 
 
 @pytest_asyncio.fixture
-async def engine(fleet: Fleet, tmp_path: Path) -> AsyncIterator[EngineOfItsOwn]:
-    async with works_on(EngineOfItsOwn(tmp_path), fleet) as engine:
+async def engine(fleet: Fleet, short_path: Path) -> AsyncIterator[EngineOfItsOwn]:
+    async with works_on(EngineOfItsOwn(short_path), fleet) as engine:
         yield engine
 
 
 @pytest_asyncio.fixture
-async def keeping_engine(fleet: Fleet, tmp_path: Path) -> AsyncIterator[EngineOfItsOwn]:
+async def keeping_engine(fleet: Fleet, short_path: Path) -> AsyncIterator[EngineOfItsOwn]:
     """One that is set to keep its containers running while it is away."""
-    async with works_on(EngineOfItsOwn(tmp_path, "--live-restore"), fleet) as engine:
+    async with works_on(EngineOfItsOwn(short_path, "--live-restore"), fleet) as engine:
         yield engine
 
 
@@ -130,7 +130,6 @@ async def test_an_engine_that_hangs_for_a_while_harms_nothing(fleet: Fleet, engi
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1000)
 async def test_an_engine_that_hangs_for_good_is_named(fleet: Fleet, engine: EngineOfItsOwn):
     with engine.hung():
         result = await error_of(await fleet.start("true"))

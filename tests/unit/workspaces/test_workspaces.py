@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-import socket
+import stat
 import threading
 import time
 import tracemalloc
@@ -146,8 +146,7 @@ def test_no_command_reaches_another_workspace_or_the_cache(executor: Executor, f
 def test_what_a_store_cannot_hold_is_told_and_rights_are_dropped(executor: Executor, first: str) -> None:
     def command(folder: Path) -> None:
         os.mkfifo(folder / "d/queue")
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(folder / "s"))
+        os.mknod(folder / "s", stat.S_IFSOCK | 0o600)
         (folder / "a.txt").chmod(0o6755)
         os.setxattr(folder / "a.txt", "user.note", b"x")
 
