@@ -28,7 +28,7 @@ from temporalio.client import Client
 from benchmarks.system import process
 from temporal_runs.client import RunHandle, Runs
 from temporal_runs.connection import connect
-from temporal_runs.engine import ContainerSpec, ContainerState, EngineError, ImageInfo, Sample
+from temporal_runs.engine import ContainerSpec, ContainerState, EngineError, ImageInfo, Piece, Sample
 from temporal_runs.settings import Settings
 from temporal_runs.steps import Lease, Request
 from temporal_runs.store import Store
@@ -118,10 +118,10 @@ class NoEngine:
     def volumes(self, labels: Mapping[str, str]) -> list[str]:
         return []
 
-    def console(self, name: str, *, follow: bool) -> Iterator[bytes]:
+    def console(self, name: str, *, follow: bool, after: str = "") -> Iterator[Piece]:
         if follow:
             self._over[name].wait()
-        yield b""
+        yield from ()
 
     def sample(self, name: str) -> Sample:
         return Sample(cpu_seconds=0.0, memory_bytes=0)
