@@ -242,9 +242,12 @@ def push_new_image(
             entry = tarfile.TarInfo(path)
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
-    context.seek(0)
-    for message in images.build(fileobj=context, custom_context=True, tag=f"{repository}:1", rm=True, decode=True):
-        assert "error" not in message, message
+    error = "unable to find image"
+    while "unable to find image" in error:  # Docker 20.10 loses it now and then when another one is removed meanwhile
+        context.seek(0)
+        told = list(images.build(fileobj=context, custom_context=True, tag=f"{repository}:1", rm=True, decode=True))
+        error = told[-1].get("error", "")
+    assert not error, error
     for message in images.push(repository, "1", stream=True, decode=True, auth_config=login and dict(login)):
         assert "error" not in message, message
     images.remove_image(f"{repository}:1")

@@ -192,6 +192,8 @@ async def test_the_urgent_go_first_and_owners_take_turns(fleet: Fleet):
     assert _scheduled(await urgent.result()) < _scheduled(done)
     for handle in many:
         await handle.stop()
+    await asyncio.gather(*(handle.result() for handle in many), return_exceptions=True)
+    await eventually(lambda: not fleet.held("turns"))
     executor.cancel()
 
 
