@@ -28,7 +28,7 @@ from temporalio.client import Client
 from benchmarks.system import process
 from temporal_runs.client import RunHandle, Runs
 from temporal_runs.connection import connect
-from temporal_runs.engine import ContainerSpec, ContainerState, EngineError, ImageInfo, Piece, Sample
+from temporal_runs.engine import ContainerSpec, ContainerState, EngineError, ImageInfo, ListedImage, Piece, Sample
 from temporal_runs.settings import Settings
 from temporal_runs.steps import Lease, Request
 from temporal_runs.store import Store
@@ -65,6 +65,9 @@ class NoEngine:
 
     def find_image(self, reference: str) -> ImageInfo:
         return ImageInfo(id=f"sha256:{reference}", digests=())
+
+    def images(self) -> list[ListedImage]:
+        return []
 
     def write_through(self, options: str, folder: str, name: str, own: str) -> None:
         raise EngineError("there is no engine")
