@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Error, Page, async_playwright
+from playwright.async_api import Error, Page, TimeoutError, async_playwright
 
 from temporal_runs.client import RunFailed, RunHandle, RunStopped
 from tests.conftest import System, eventually
@@ -41,8 +41,17 @@ def open_tab(browser: Page, web_ui: str) -> Open:
     async def open_tab(handle: RunHandle, tab: str) -> Page:
         # With its execution: of an id alone the UI asks visibility, which lags behind.
         execution = (await handle.status()).execution_id
-        await browser.goto(f"{web_ui}/namespaces/default/workflows/{handle.id}/{execution}")
-        await browser.get_by_role("tab", name=tab).click()
+        address = f"{web_ui}/namespaces/default/workflows/{handle.id}/{execution}"
+
+        async def opens() -> bool:
+            await browser.goto(address)
+            try:
+                await browser.get_by_role("tab", name=tab).click(timeout=20_000)
+            except TimeoutError:  # on a busy machine the first page now and then stays empty
+                return False
+            return True
+
+        await eventually(opens, 90)
         return browser
 
     return open_tab
