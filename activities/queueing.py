@@ -62,8 +62,9 @@ class Queueing:
 
     @activity.defn(name="join_build")
     async def join_build(self, ticket: BuildTicket) -> str:
-        """Has a Run wait for the one build of its environment, which begins where there is none yet; gives whose console
-        has what it prints, as "workflow id/execution id".
+        """Has a Run wait for the one build of its environment, which begins where there is none yet.
+
+        Gives whose console has what it prints, as "workflow id/execution id".
         """
         build = await activity.client().start_workflow(
             "Build",

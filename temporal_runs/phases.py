@@ -37,7 +37,7 @@ class _Place:
 async def phase_console(
     store: Store, ask: Callable[[], Awaitable[RunStatus]], phase: Phase | None, *, follow: bool
 ) -> AsyncIterator[tuple[Phase, Printed | Gap]]:
-    """The lines of one phase or both; with `follow` until the command begins. Raises StoreError, and what `ask` does."""
+    """The lines of one phase or both; with `follow` until the command begins. Raises StoreError and what `ask` does."""
     status, asked = await ask(), time.monotonic()
     told: dict[_Place, int] = {}
 

@@ -1,5 +1,7 @@
-"""`temporal-runs logs`: what the command has printed, its own bytes; everything else goes to stderr: what there is to say
-about them, and what its image's build and pull printed, each line marked by its phase."""
+"""`temporal-runs logs`: what the command has printed, its own bytes; what there is to say about them goes to stderr.
+
+So do the lines that its image's build and pull printed, each marked by its phase.
+"""
 
 import re
 import sys
@@ -56,7 +58,7 @@ def logs(
         stream = "stdout" if stdout else "stderr"
     selection = Selection(stream, None if since is None else moment(since), tail)
 
-    of_image = phase in (Shown.BUILD, Shown.PULL)
+    of_image = phase.value if phase in (Shown.BUILD, Shown.PULL) else None
     if of_image and selection != EVERYTHING:
         raise exits.UsageProblem(
             f"--phase {phase}: --stdout, --stderr, --since and --tail are for what the command printed; leave them out"
@@ -64,8 +66,8 @@ def logs(
 
     async def work() -> int:
         handle = (await session.open_runs(Settings.load())).get(id)
-        if phase in (Shown.BUILD, Shown.PULL):
-            pieces = (piece async for _, piece in handle.phase_console(phase.value, follow))
+        if of_image:
+            pieces = (piece async for _, piece in handle.phase_console(of_image, follow))
         else:
             pieces = handle.console(follow, selection)
         text = _text(pieces, timestamps=timestamps)
@@ -73,7 +75,7 @@ def logs(
         with_phases = phase is None and selection == EVERYTHING
         if as_json:
             console = b"".join([piece async for piece in text])
-            told = {phase.value if phase and of_image else "console": console.decode(errors="replace")}
+            told = {of_image or "console": console.decode(errors="replace")}
             if with_phases:
                 async for of, piece in marked:
                     told[of] = told.get(of, "") + piece.decode(errors="replace")

@@ -60,7 +60,8 @@ class Fetches:
     def join(self, wanted_by: str, wanted: Wanted, progress: Report) -> ImageInfo:
         """Waits for the image, which is begun where it was not; raises what its pull raised.
 
-        `progress` is called about every second and at the end, and may raise to give up; then, as at the end, the key has left.
+        `progress` is called about every second and with the last that there was, and may raise to give up; then, as at
+        the end, the key has left.
         """
         try:
             while True:
