@@ -58,7 +58,7 @@ def logs(
         stream = "stdout" if stdout else "stderr"
     selection = Selection(stream, None if since is None else moment(since), tail)
 
-    of_image = phase.value if phase in (Shown.BUILD, Shown.PULL) else None
+    of_image = phase.value if phase and phase is not Shown.RUN else None
     if of_image and selection != EVERYTHING:
         raise exits.UsageProblem(
             f"--phase {phase}: --stdout, --stderr, --since and --tail are for what the command printed; leave them out"

@@ -136,16 +136,29 @@ async def test_a_pull_that_fails_says_why(system: System, sick: Sick):
     assert (await lines(handle))[-1][1].startswith("failed: ")
 
 
-async def test_a_store_that_is_away_meanwhile_fails_no_build(system: System, new: str):
-    environment = built(system, new, "RUN echo begun; sleep 6; echo ended")
-    handle = await system.start("true", environment=environment)
-
-    async def builds() -> bool:
-        return "RUN echo" in ((await handle.status()).progress or {}).get("instruction", "")
-
-    await eventually(builds)
+async def test_a_store_that_is_away_while_a_build_prints_loses_no_line(system: System, new: str):
+    handle = await system.start(
+        "true", environment=built(system, new, "RUN echo begun; sleep 3; echo middle; sleep 6; echo ended")
+    )
+    await eventually(lambda: _says(handle, "begun"))
     with system.store_away():
-        async with asyncio.timeout(60):
-            while await builds():
-                await asyncio.sleep(0.1)
+        await eventually(lambda: _says(handle, "middle"))
     assert (await handle.result()).state is State.SUCCEEDED
+    texts = [text for _, text in await lines(handle)]
+    assert [text for text in texts if text in ("begun", "middle", "ended")] == ["begun", "middle", "ended"]
+
+
+async def test_a_store_that_is_away_as_a_build_ends_fails_nothing(system: System, new: str):
+    handle = await system.start("true", environment=built(system, new, "RUN echo begun; sleep 4; echo ended"))
+    await eventually(lambda: _says(handle, "begun"))
+    with system.store_away():
+        await eventually(lambda: _has_left_its_build(handle))
+    assert (await handle.result()).state is State.SUCCEEDED
+
+
+async def _says(handle: RunHandle, text: str) -> bool:
+    return ((await handle.status()).progress or {}).get("text") == text
+
+
+async def _has_left_its_build(handle: RunHandle) -> bool:
+    return (await handle.status()).state is not State.BUILDING
