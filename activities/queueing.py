@@ -61,9 +61,12 @@ class Queueing:
         )
 
     @activity.defn(name="join_build")
-    async def join_build(self, ticket: BuildTicket) -> None:
-        """Has a Run wait for the one build of its environment, which begins where there is none yet."""
-        await activity.client().start_workflow(
+    async def join_build(self, ticket: BuildTicket) -> str:
+        """Has a Run wait for the one build of its environment, which begins where there is none yet.
+
+        Gives whose console has what it prints, as "workflow id/execution id".
+        """
+        build = await activity.client().start_workflow(
             "Build",
             ticket.plan,
             id=ticket.plan.workflow_id,
@@ -72,6 +75,7 @@ class Queueing:
             start_signal_args=[ticket.assignment],
             static_summary=f"image {ticket.plan.reference}",
         )
+        return f"{build.id}/{build.result_run_id}"
 
     @activity.defn(name="record")
     async def record(self, result: RunResult) -> None:

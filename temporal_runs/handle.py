@@ -38,6 +38,7 @@ from temporal_runs.outcome import (
     succeeded,
     terminated,
 )
+from temporal_runs.phases import Phase, phase_console
 from temporal_runs.progress import joined
 from temporal_runs.spec import ID_PATTERN
 from temporal_runs.status import RunResult, RunStatus, State, StateChange
@@ -138,6 +139,30 @@ class RunHandle:
             for piece in segment.printed():
                 if isinstance(piece, Gap) or selection.shows(piece):
                     yield piece
+
+    async def phase_console(
+        self, phase: Phase | None = None, follow: bool = False
+    ) -> AsyncIterator[tuple[Phase, Printed | Gap]]:
+        """The lines of its image's build and pull, or of one of them; with `follow` until its command begins.
+
+        Those of a build are the same for all Runs that waited for it.
+        """
+        patience = _Patience()
+
+        async def ask() -> RunStatus:
+            while True:
+                try:
+                    status = await self.status()
+                except (NoDispatcher, RunPaused, ServerUnavailable) as trouble:
+                    if not follow:
+                        raise
+                    await patience.wait(trouble)
+                else:
+                    patience.restore()
+                    return status
+
+        async for piece in phase_console(await self._runs.store(), ask, phase, follow=follow):
+            yield piece
 
     async def usage(self) -> Series | None:
         """What its last attempt used, in the course of time; None where nothing has been measured yet."""
@@ -271,7 +296,8 @@ class RunHandle:
         execution_id = await self._execution_id()
         store = await self._runs.store()
         keys = await asyncio.to_thread(store.list, f"console/{self._id}/{execution_id}/")
-        attempts = sorted({int(key.split("/")[3]) for key in keys})
+        # Beside the attempts' are the consoles of their pulls.
+        attempts = sorted({int(name) for key in keys if (name := key.split("/")[3]).isdigit()})
 
         async def all_there_is() -> bool:
             return True

@@ -145,6 +145,8 @@ class RunFacts(Model):
     executor: str | None = None
     build: str | None = None
     """the workflow that builds its image, while it waits for that"""
+    build_console: str | None = None
+    """whose console has what its image's build printed: "workflow id/execution id"; None where it was built before"""
     input_commit: str | None = None
     output_commit: str | None = None
     environment: str | None = None

@@ -87,8 +87,8 @@ async def run_executor(
         engine, images, store, settings.registry_table, settings.registry, settings.secrets_folder, executor_id
     )
     preparing = Preparing(workspaces, engine, attendants, labels, provision)
-    building = Building(provision, attendants)
-    pulling = Pulling(provision, attendants)
+    building = Building(store, provision, attendants)
+    pulling = Pulling(store, provision, attendants)
     running = Running(
         store, engine, ledger, fence, workspaces, attendants, settings.secrets_folder, labels, settings.console
     )

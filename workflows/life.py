@@ -26,6 +26,7 @@ class Life:
         """known when it is one that there is: made-up names are no labels"""
         self.executor: str | None = None
         self.build: str | None = None
+        self.build_console: str | None = None
         self.input_commit: str | None = None
         self.output_commit: str | None = None
         self.environment: str | None = None
@@ -130,6 +131,7 @@ class Life:
             "reason": self.reason,
             "executor": self.executor,
             "build": self.build,
+            "build_console": self.build_console,
             "input_commit": self.input_commit,
             "output_commit": self.output_commit,
             "environment": self.environment,

@@ -129,10 +129,11 @@ class Phases:
         try:
             while (built := self._built.get(assignment.attempt.number)) is None:
                 ticket = BuildTicket(plan=plan, assignment=assignment)
-                await self._ask(
+                # What joined before builds had a console gave nothing.
+                self._life.build_console = await self._ask(
                     "join_build",
                     ticket,
-                    type(None),
+                    str | None,
                     summary=f"joins {plan.workflow_id}",
                     start_to_close_timeout=SOON,
                     retry_policy=PATIENT,

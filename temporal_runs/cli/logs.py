@@ -1,8 +1,13 @@
-"""`temporal-runs logs`: what the command has printed, its own bytes; what there is to say about them goes to stderr."""
+"""`temporal-runs logs`: what the command has printed, its own bytes; what there is to say about them goes to stderr.
+
+So do the lines that its image's build and pull printed, each marked by its phase.
+"""
 
 import re
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,9 +15,19 @@ import typer
 from temporal_runs.cli import exits
 
 if TYPE_CHECKING:
+    from temporal_runs.client import RunHandle
     from temporal_runs.console import Gap, Printed, Stream
+    from temporal_runs.phases import Phase
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Shown(StrEnum):
+    """The phases that print."""
+
+    BUILD = "build"
+    PULL = "pull"
+    RUN = "run"
 
 
 def logs(
@@ -27,12 +42,15 @@ def logs(
     tail: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Only the last N lines, and what follows.")
     ] = None,
+    phase: Annotated[
+        Shown | None, typer.Option(help="Only this phase's, on stdout: the build's or pull's lines, or the command's.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document that holds the text.")] = False,
 ) -> int:
-    """Print what the command has printed: its own bytes, and nothing else."""
+    """Print what the command has printed, its own bytes; on stderr what its image's build and pull printed."""
     from temporal_runs.cli import output, session
     from temporal_runs.cli.follow import stdout_bytes
-    from temporal_runs.console import Selection
+    from temporal_runs.console import EVERYTHING, Selection
     from temporal_runs.settings import Settings
 
     stream: Stream | None = None
@@ -40,17 +58,38 @@ def logs(
         stream = "stdout" if stdout else "stderr"
     selection = Selection(stream, None if since is None else moment(since), tail)
 
+    of_image = phase.value if phase and phase is not Shown.RUN else None
+    if of_image and selection != EVERYTHING:
+        raise exits.UsageProblem(
+            f"--phase {phase}: --stdout, --stderr, --since and --tail are for what the command printed; leave them out"
+        )
+
     async def work() -> int:
         handle = (await session.open_runs(Settings.load())).get(id)
-        text = _text(handle.console(follow, selection), timestamps=timestamps)
+        if of_image:
+            pieces = (piece async for _, piece in handle.phase_console(of_image, follow))
+        else:
+            pieces = handle.console(follow, selection)
+        text = _text(pieces, timestamps=timestamps)
+        marked = _of_phases(handle, follow=follow, timestamps=timestamps)
+        with_phases = phase is None and selection == EVERYTHING
         if as_json:
             console = b"".join([piece async for piece in text])
-            output.print_json({"run_id": id, "console": console.decode(errors="replace"), "bytes": len(console)})
-        else:
-            stream = stdout_bytes()
-            async for piece in text:
-                stream.write(piece)
-                stream.flush()
+            told = {of_image or "console": console.decode(errors="replace")}
+            if with_phases:
+                async for of, piece in marked:
+                    told[of] = told.get(of, "") + piece.decode(errors="replace")
+            output.print_json({"run_id": id, **told, "bytes": len(console)})
+            return exits.DONE
+        if with_phases:
+            async for of, piece in marked:
+                for line in piece.splitlines(keepends=True):
+                    sys.stderr.buffer.write(f"{of:5} | ".encode() + line)
+                sys.stderr.buffer.flush()
+        stream = stdout_bytes()
+        async for piece in text:
+            stream.write(piece)
+            stream.flush()
         return exits.DONE
 
     return session.in_loop(work())
@@ -70,17 +109,43 @@ def moment(text: str) -> datetime:
 
 async def _text(pieces: "AsyncIterator[Printed | Gap]", *, timestamps: bool) -> AsyncIterator[bytes]:
     """The bytes of the pieces. Of those that are missing it says on stderr how many they are."""
-    from temporal_runs.cli import output
     from temporal_runs.console import Gap
 
     stamps = _Stamps()
     async for piece in pieces:
         if isinstance(piece, Gap):
-            size = "an unknown number of bytes" if piece.bytes is None else output.size(piece.bytes)
-            why = "lost" if piece.bytes is None else "not kept, for the console's cap"
-            output.on_stderr().print(f"[... {size} {why} ...]")
+            _say(piece)
         else:
             yield stamps.put(piece) if timestamps else piece.data
+
+
+async def _of_phases(handle: "RunHandle", *, follow: bool, timestamps: bool) -> "AsyncIterator[tuple[Phase, bytes]]":
+    """The same of build and pull; trouble with them keeps nobody from what the command printed."""
+    from temporal_runs.asking import UnknownRun
+    from temporal_runs.cli import output
+    from temporal_runs.client import RunsError
+    from temporal_runs.console import Gap
+    from temporal_runs.store import StoreError
+
+    stamps = _Stamps()
+    try:
+        async for phase, piece in handle.phase_console(follow=follow):
+            if isinstance(piece, Gap):
+                _say(piece)
+            else:
+                yield phase, stamps.put(piece) if timestamps else piece.data
+    except UnknownRun:
+        raise
+    except (RunsError, StoreError) as trouble:
+        output.on_stderr().print(f"What its image's build and pull printed cannot be read: {trouble}")
+
+
+def _say(gap: "Gap") -> None:
+    from temporal_runs.cli import output
+
+    size = "an unknown number of bytes" if gap.bytes is None else output.size(gap.bytes)
+    why = "lost" if gap.bytes is None else "not kept, for the console's cap"
+    output.on_stderr().print(f"[... {size} {why} ...]")
 
 
 class _Stamps:

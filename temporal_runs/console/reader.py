@@ -19,7 +19,7 @@ SEARCH = 5.0
 class ConsoleReader:
     """One attempt's console."""
 
-    def __init__(self, store: Store, run_id: str, execution_id: str, attempt: int) -> None:
+    def __init__(self, store: Store, run_id: str, execution_id: str, attempt: int | str) -> None:
         self._segments = Segments(store, run_id, execution_id, attempt)
 
     def read(self, offset: int = 0) -> Segment | None:

@@ -2,6 +2,8 @@
 
 `console/<run_id>/<execution_id>/<attempt>/<offset, 20 digits>.zst` holds the segment whose first byte is the
 offset-th that was printed, `.../end` says how many there were. So the names alone tell what is not kept.
+What an image's build and pull print has the same form: `<attempt>.pull` beside the command's, and the attempt 1 of the
+build's own workflow.
 """
 
 import zlib
@@ -116,9 +118,9 @@ def joined(segments: Sequence[Segment]) -> Segment:
 
 
 class Segments:
-    """The segments of one attempt's console in the store."""
+    """The segments of one attempt's console in the store, or of a phase's (`<attempt>.pull`)."""
 
-    def __init__(self, store: Store, run_id: str, execution_id: str, attempt: int) -> None:
+    def __init__(self, store: Store, run_id: str, execution_id: str, attempt: int | str) -> None:
         self._store = store
         self._folder = f"console/{run_id}/{execution_id}/{attempt}"
 

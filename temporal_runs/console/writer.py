@@ -28,7 +28,7 @@ CAP = 2**30
 class ConsoleWriter:
     """Thread-safe; the caller calls `flush` every second. `cap` is how many bytes are kept."""
 
-    def __init__(self, store: Store, run_id: str, execution_id: str, attempt: int, *, cap: int = CAP) -> None:
+    def __init__(self, store: Store, run_id: str, execution_id: str, attempt: int | str, *, cap: int = CAP) -> None:
         self._segments = Segments(store, run_id, execution_id, attempt)
         self._head = cap // 2
         self._tail = cap - self._head

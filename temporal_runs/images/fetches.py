@@ -30,7 +30,7 @@ class _Fetch:
         self.wanted_by: set[str] = set()
         self.interrupt = Interrupt()
         self.ended = threading.Event()
-        self.progress = Progress("begins")
+        self.progress = Progress(f"waits for the first word about {wanted.name}")
         self.image: ImageInfo | None = None
         self.error: Exception | None = None
 
@@ -60,7 +60,8 @@ class Fetches:
     def join(self, wanted_by: str, wanted: Wanted, progress: Report) -> ImageInfo:
         """Waits for the image, which is begun where it was not; raises what its pull raised.
 
-        `progress` is called about every second, and may raise to give up; then, as at the end, the key has left.
+        `progress` is called about every second and with the last that there was, and may raise to give up; then, as at
+        the end, the key has left.
         """
         try:
             while True:
@@ -68,6 +69,7 @@ class Fetches:
                 progress(fetch.progress)
                 while not fetch.ended.wait(REPORT_SECONDS):
                     progress(fetch.progress)
+                progress(fetch.progress)
                 if fetch.image:
                     return fetch.image
                 assert fetch.error

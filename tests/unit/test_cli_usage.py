@@ -257,3 +257,9 @@ def test_without_docker_nothing_is_started(machine: Machine, command: str):
 def test_a_folder_nobody_means_to_push_is_refused(machine: Machine):
     machine.refuses("run", "--", "true", saying="--project", cwd=machine.home)
     machine.refuses("files", "push", "/", saying="--project")
+
+
+def test_a_part_of_what_the_command_printed_is_not_one_of_its_build(machine: Machine):
+    done = machine.run("logs", "r1", "--phase", "build", "--tail", "3")
+    assert done.returncode == 2
+    assert "--phase build: --stdout, --stderr, --since and --tail are for what the command printed" in done.stderr
