@@ -22,8 +22,9 @@ from temporal_runs.worker.ledger import Ledger, fallen
 from temporal_runs.worker.rounds import tried_again
 from temporal_runs.worker.watchdog import LOCK, is_locked
 
-UP_WITHIN = 15.0
-"""Seconds a new watchdog has for its first breath."""
+UP_WITHIN = 10.0
+"""Seconds a new watchdog has for its first breath: by no more may the lease of a command begin later than the last
+heartbeat that Temporal has seen of it, since it is by HEARTBEAT (`workflows/executors`) that it is given up later."""
 
 
 class Fence:
@@ -46,8 +47,8 @@ class Fence:
 
     def guard(self, holding: Holding) -> None:
         """Begins the lease of a container that is to be started; raises OSError where no watchdog comes up."""
-        self._ledger.renew(holding.token, time.time())
         self._require_watchdog()
+        self._ledger.renew(holding.token, time.time())
 
     def has_fallen(self, holding: Holding) -> bool:
         """True where the watchdog has ended the container."""

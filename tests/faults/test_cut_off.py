@@ -14,7 +14,7 @@ from tests.conftest import eventually
 from tests.fleets import SECOND, Fleet, Process
 from tests.registries import free_port
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
+pytestmark = pytest.mark.timeout(300)
 
 LOST_WITHIN = 120
 """Seconds: a server gives an activity to each request for work that it takes to be still there, one after the other."""
@@ -49,6 +49,7 @@ def at(time: str) -> datetime:
     return datetime.fromisoformat(time[:26].rstrip("Z") + "+00:00")
 
 
+@pytest.mark.long
 async def test_a_command_whose_executor_is_cut_off_goes_on_and_its_results_are_recovered(
     fleet: Fleet, network: Process
 ):
@@ -68,6 +69,7 @@ async def test_a_command_whose_executor_is_cut_off_goes_on_and_its_results_are_r
     await fleet.require_freed(handle)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ahead", [0, -300], ids=["clocks agree", "its clock is slow"])
 async def test_a_restartable_command_whose_executor_is_cut_off_is_ended_before_it_is_executed_anew(
     fleet: Fleet, network: Process, ahead: float
