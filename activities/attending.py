@@ -7,6 +7,7 @@ an activity again while its first attempt is still at work.
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
@@ -118,4 +119,5 @@ class Attendants:
 async def _heartbeat(attendance: Attendance) -> None:
     while True:
         await asyncio.sleep(HEARTBEAT_SECONDS)
-        activity.heartbeat(attendance.progress)
+        # When it is sent: whoever is shown it by Temporal knows until when this executor was heard (worker/fence).
+        activity.heartbeat(attendance.progress, time.time())

@@ -18,7 +18,7 @@ class Scheduling:
 
     @activity.defn(name="acknowledge")
     async def acknowledge(self, request: Request) -> Lease:
-        """The lease. Declines where the room is gone since the executor asked for work."""
+        """The lease. Declines where the room is gone since the executor asked for work, or none can be written down."""
         lease = self._leases.grant(request)
         if lease is None:
             raise ApplicationError(

@@ -73,8 +73,9 @@ class ExecutorStatus(Model):
     """where it keeps what it holds: there is one executor of an id, in one place"""
     host: str
     version: str
-    state: Literal["works", "draining", "ended"]
-    """draining takes nothing new; ended left commands at work behind it"""
+    state: Literal["works", "draining", "unwritable", "ended"]
+    """draining takes nothing new; unwritable neither, since its disk takes no records; ended left commands at work
+    behind it"""
     started_at: datetime
     seen_at: datetime
     period: float

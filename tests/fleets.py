@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -14,12 +13,14 @@ from typing import Any
 
 import docker
 
-from temporal_runs.client import RunHandle, Runs
+from temporal_runs.client import RunDidNotSucceed, RunHandle, Runs
 from temporal_runs.connection import Embedded, connect
 from temporal_runs.settings import Settings
+from temporal_runs.status import RunResult
 from temporal_runs.store import Store
 from temporal_runs.worker.embedded import EmbeddedServer
 from tests.conftest import System, eventually
+from tests.registries import free_port
 
 COMMAND = Path(sys.executable).parent / "temporal-runs"
 SECOND = "second"
@@ -205,10 +206,12 @@ async def fleet_of(settings: Settings, image: str, serve: str = "tiny=2") -> Asy
         await fleet.server.end()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+async def ended(handle: RunHandle) -> RunResult:
+    """The result of a Run, whatever it is."""
+    try:
+        return await handle.result()
+    except RunDidNotSucceed as end:
+        return end.result
 
 
 async def require_nothing_left(fleet: Fleet) -> None:

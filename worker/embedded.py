@@ -59,6 +59,8 @@ DYNAMIC_CONFIG = {
     "frontend.WorkerCommandsEnabled": "true",
     "system.enableCancelActivityWorkerCommand": "true",
     "system.enableActivityEagerExecution": "true",
+    # People may pause a Run's workflow in the Web UI.
+    "frontend.WorkflowPauseEnabled": "true",
     # Ours are there from the start; a dev server reads them anew from its database with each search-attribute update
     # (a tenth of its time, measured).
     "system.forceSearchAttributesCacheRefreshOnRead": "false",

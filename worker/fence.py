@@ -1,32 +1,30 @@
 """The fence: a command that may be restarted elsewhere never runs beside its replacement.
 
 Such a command ends with its lease. A watchdog, a process of its own that outlives this one, ends its container when the
-lease has not been renewed in time; and a lease is renewed up to the last heartbeat that Temporal has seen of the
-command, so that the workflow can give it up only after the watchdog has.
+lease has not been renewed in time; and a lease is renewed up to when the last heartbeat that Temporal has seen of the
+command was sent, so that the workflow can give it up only after the watchdog has. Sent by this machine's clock, which
+the watchdog reads too: no other's has to agree with it.
 """
 
 import asyncio
-import os
 import subprocess
 import sys
 import threading
 import time
 
-import structlog
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 from temporalio.client import Client
-from temporalio.service import RPCError
 
 from temporal_runs.activities.leases import Holding
 from temporal_runs.asking import described
 from temporal_runs.steps import Attempt
-from temporal_runs.worker.ledger import Ledger
-from temporal_runs.worker.watchdog import LOCK, fallen, is_locked, renewed
+from temporal_runs.worker.ledger import Ledger, fallen
+from temporal_runs.worker.rounds import tried_again
+from temporal_runs.worker.watchdog import LOCK, is_locked
 
-log = structlog.get_logger()
-
-UP_WITHIN = 15.0
-"""Seconds a new watchdog has for its first breath."""
+UP_WITHIN = 10.0
+"""Seconds a new watchdog has for its first breath: by no more may the lease of a command begin later than the last
+heartbeat that Temporal has seen of it, since it is by HEARTBEAT (`workflows/executors`) that it is given up later."""
 
 
 class Fence:
@@ -43,33 +41,34 @@ class Fence:
         while True:
             for holding in self._ledger.holdings():
                 if holding.is_fenced and holding.begun and not holding.finished:
-                    await self._renew(holding)
+                    with tried_again("lease not renewed", run_id=holding.request.attempt.run_id):
+                        await self._renew(holding)
             await asyncio.sleep(self._period)
 
     def guard(self, holding: Holding) -> None:
         """Begins the lease of a container that is to be started; raises OSError where no watchdog comes up."""
-        self._touch(holding, time.time())
         self._require_watchdog()
+        self._ledger.renew(holding.token, time.time())
 
     def has_fallen(self, holding: Holding) -> bool:
         """True where the watchdog has ended the container."""
-        return fallen(self._ledger.folder, holding).exists()
+        return fallen(self._ledger.folder, holding.token).exists()
 
     async def _renew(self, holding: Holding) -> None:
         attempt = holding.request.attempt
-        try:
-            await asyncio.to_thread(self._require_watchdog)
-            description = await described(self._client, attempt.run_id, attempt.execution_id)
-        except (RPCError, OSError) as error:
-            log.warning("lease not renewed", run_id=attempt.run_id, error=str(error))
-            return
-        if seen_at := _last_seen(description, attempt):
-            self._touch(holding, seen_at)
+        await asyncio.to_thread(self._require_watchdog)
+        description = await described(self._client, attempt.run_id, attempt.execution_id)
+        if sent_at := await self._last_seen(description, attempt):
+            self._ledger.renew(holding.token, sent_at)
 
-    def _touch(self, holding: Holding, at: float) -> None:
-        path = renewed(self._ledger.folder, holding)
-        path.touch()
-        os.utime(path, (at, at))
+    async def _last_seen(self, description: DescribeWorkflowExecutionResponse, attempt: Attempt) -> float | None:
+        """When the last heartbeat was sent that Temporal has seen of a command; None where it has seen none."""
+        ours = (attempt.activity_id("run"), attempt.activity_id("end"))
+        for activity in description.pending_activities:
+            if activity.activity_id in ours and activity.heartbeat_details.payloads:
+                _, sent_at = await self._client.data_converter.decode(activity.heartbeat_details.payloads)
+                return sent_at
+        return None
 
     def _require_watchdog(self) -> None:
         lock = self._ledger.folder / LOCK
@@ -93,13 +92,3 @@ class Fence:
                 stderr=output,
                 start_new_session=True,
             )
-
-
-def _last_seen(description: DescribeWorkflowExecutionResponse, attempt: Attempt) -> float | None:
-    """When Temporal last saw this attempt's command attended to; None where it is not, or no more."""
-    ours = (attempt.activity_id("run"), attempt.activity_id("end"))
-    for activity in description.pending_activities:
-        if activity.activity_id in ours:
-            times = (activity.last_started_time, activity.last_heartbeat_time)
-            return max(time.ToNanoseconds() for time in times) / 1e9
-    return None

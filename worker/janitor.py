@@ -14,11 +14,12 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_runs.activities.finishing import Finishing
 from temporal_runs.activities.leases import Holding
-from temporal_runs.asking import ANSWER_WITHIN, OPEN, UNANSWERED, answer_of, described
-from temporal_runs.engine import Engine, EngineError
+from temporal_runs.asking import ANSWER_WITHIN, OPEN, answer_of, described
+from temporal_runs.engine import Engine
 from temporal_runs.images import MachineImages
-from temporal_runs.store import Store, StoreError
+from temporal_runs.store import Store
 from temporal_runs.worker.ledger import Ledger
+from temporal_runs.worker.rounds import tried_again
 from temporal_runs.workspaces import Workspaces
 
 log = structlog.get_logger()
@@ -70,20 +71,21 @@ class Janitor:
 
     async def _sweep(self) -> None:
         for holding in self._ledger.holdings():
-            try:
+            attempt = holding.request.attempt
+            with tried_again("not freed yet", run_id=attempt.run_id):
                 if await self._is_over(holding):
                     await asyncio.to_thread(self._finishing.recover, holding)
                     self._ledger.forget(holding.token)
-                    log.info("freed", run_id=holding.request.attempt.run_id, attempt=holding.request.attempt.number)
-            except (*UNANSWERED, StoreError, EngineError, OSError) as error:
-                log.warning("not freed yet", run_id=holding.request.attempt.run_id, error=str(error))
-        try:
-            await asyncio.to_thread(self._remove_what_nobody_holds)
-            await asyncio.to_thread(self._workspaces.tidy)
-            await asyncio.to_thread(self._images.tidy)
-            await asyncio.to_thread(self._store.tidy)
-        except (EngineError, StoreError, OSError) as error:
-            log.warning("not swept", error=str(error))
+                    log.info("freed", run_id=attempt.run_id, attempt=attempt.number)
+        for sweep in (
+            self._remove_what_nobody_holds,
+            self._workspaces.tidy,
+            self._images.tidy,
+            self._store.tidy,
+            self._ledger.look_again,
+        ):
+            with tried_again("not swept"):
+                await asyncio.to_thread(sweep)
 
     async def _is_over(self, holding: Holding) -> bool:
         attempt = holding.request.attempt

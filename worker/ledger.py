@@ -13,12 +13,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+import structlog
+
 from temporal_runs.activities.leases import Holding, LeaseOfAnother
 from temporal_runs.fleet import Resources
 from temporal_runs.steps import Assignment, Lease, Request, Tier
 from temporal_runs.worker.room import Room
 
+log = structlog.get_logger()
+
 LEASES = "leases"
+
+TRIAL_BYTES = 64 * 1024
+"""More than a record takes."""
 
 
 class ExecutorExists(Exception):
@@ -45,6 +52,7 @@ class Ledger:
         self._changed = changed
         self._lock = threading.Lock()
         self._draining = False
+        self._can_write = True
         (folder / LEASES).mkdir(parents=True, exist_ok=True)
         self._holdings = {holding.token: holding for holding in recorded(folder)}
 
@@ -63,7 +71,10 @@ class Ledger:
         return f"executor.{self._executor}"
 
     def grant(self, request: Request) -> Lease | None:
-        """A lease, where there is room; the same one again to an attempt that already has it."""
+        """A lease, where there is room; the same one again to an attempt that already has it.
+
+        None too where it cannot be written down: from then on there is no room, until `look_again` finds that it can.
+        """
         with self._lock:
             token = next((h.token for h in self._holdings.values() if h.request.attempt == request.attempt), None)
             if token is None:
@@ -71,7 +82,14 @@ class Ledger:
                     return None
                 token = uuid.uuid4().hex
                 gpus = self._free_gpus()[: request.tier.gpus]
-                self._write(Holding(token=token, request=request, granted_at=datetime.now(UTC), gpus=gpus))
+                try:
+                    self._write(Holding(token=token, request=request, granted_at=datetime.now(UTC), gpus=gpus))
+                except OSError as error:
+                    self._can_write = False
+                    log.error("takes no Runs: its ledger cannot be written", folder=str(self._folder), error=str(error))
+                    self._remove_files(token)
+                    self._changed()
+                    return None
         return Lease(
             executor=self._executor,
             host=self._host,
@@ -103,9 +121,31 @@ class Ledger:
     def forget(self, token: str) -> None:
         """Removes the record of a lease of which nothing is left."""
         with self._lock:
-            for path in self._path(token).parent.glob(f"{token}.*"):
-                path.unlink(missing_ok=True)
+            self._remove_files(token)
             self._holdings.pop(token, None)
+        self._changed()
+
+    def renew(self, token: str, at: float) -> None:
+        """Sets the time from which on the watchdog counts; nothing where the lease is not held any more."""
+        with self._lock:
+            if token in self._holdings:
+                path = renewed(self._folder, token)
+                path.touch()
+                os.utime(path, (at, at))
+
+    def look_again(self) -> None:
+        """Takes Runs again where nothing could be written, and now something can."""
+        if self._can_write:
+            return
+        trial = self._folder / LEASES / "trial.draft"
+        try:
+            _write_to_disk(trial, bytes(TRIAL_BYTES))
+        except OSError:
+            return
+        finally:
+            trial.unlink(missing_ok=True)
+        self._can_write = True
+        log.info("takes Runs again: its ledger can be written")
         self._changed()
 
     def holdings(self) -> list[Holding]:
@@ -131,13 +171,18 @@ class Ledger:
         """True where nothing new is taken."""
         return self._draining
 
+    @property
+    def can_write(self) -> bool:
+        """False where nothing new is taken because the last record could not be written."""
+        return self._can_write
+
     def drain(self) -> None:
         """From now on there is no room."""
         self._draining = True
         self._changed()
 
     def _left(self, tier: Tier) -> int:
-        return 0 if self._draining else self._room.left(tier, self._held())
+        return self._room.left(tier, self._held()) if self._can_write and not self._draining else 0
 
     def _held(self) -> list[Tier]:
         return [holding.request.tier for holding in self._at_work()]
@@ -155,10 +200,7 @@ class Ledger:
     def _write(self, holding: Holding) -> None:
         path = self._path(holding.token)
         draft = path.with_suffix(".draft")
-        with draft.open("wb") as file:
-            file.write(holding.model_dump_json().encode())
-            file.flush()
-            os.fsync(file.fileno())
+        _write_to_disk(draft, holding.model_dump_json().encode())
         draft.rename(path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -166,6 +208,27 @@ class Ledger:
         finally:
             os.close(folder)
         self._holdings[holding.token] = holding
+
+    def _remove_files(self, token: str) -> None:
+        for path in self._path(token).parent.glob(f"{token}.*"):
+            path.unlink(missing_ok=True)
+
+
+def _write_to_disk(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def renewed(folder: Path, token: str) -> Path:
+    """The file whose modification time says when a lease was renewed last."""
+    return folder / LEASES / f"{token}.renewed"
+
+
+def fallen(folder: Path, token: str) -> Path:
+    """The file that says that a command was ended with its lease."""
+    return folder / LEASES / f"{token}.fallen"
 
 
 def recorded(folder: Path) -> list[Holding]:

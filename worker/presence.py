@@ -10,17 +10,17 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import structlog
 from temporalio.common import MetricMeter
 
 from temporal_runs import metrics
 from temporal_runs.fleet import SILENT_AFTER, ExecutorStatus, Fleet, HeldRun, TierRoom
-from temporal_runs.store import StoreError
 from temporal_runs.worker.gate import RoomChanged
 from temporal_runs.worker.ledger import ExecutorExists, Ledger
 from temporal_runs.worker.room import Room
+from temporal_runs.worker.rounds import tried_again
 
 log = structlog.get_logger()
 
@@ -80,10 +80,11 @@ class Presence:
                 self._is_the_one = False
                 raise self._exists(other)
             changes = asyncio.create_task(self._changed.wait())
-            status = self._status()
-            self._measure(status)
-            self._word = asyncio.create_task(self._in_store(self._fleet.tell, status))
-            await asyncio.shield(self._word)
+            with tried_again("not told"):
+                status = self._status()
+                self._measure(status)
+                self._word = asyncio.create_task(self._in_store(self._fleet.tell, status))
+                await asyncio.shield(self._word)
             await asyncio.sleep(min(BETWEEN_SECONDS, self._period))
             await asyncio.wait({changes}, timeout=self._period)
             changes.cancel()
@@ -110,11 +111,9 @@ class Presence:
                     await self._in_store(self._fleet.forget, self._ledger.executor)
 
     async def _in_store(self, work: Callable[..., Result], *arguments: Any) -> Result | None:
-        try:
+        with tried_again("not heard of by the fleet"):
             return await asyncio.to_thread(work, *arguments)
-        except StoreError as error:
-            log.warning("not heard of by the fleet", error=str(error))
-            return None
+        return None
 
     def _is_elsewhere(self, other: ExecutorStatus) -> bool:
         return other.place != self._place and not other.is_silent
@@ -131,6 +130,11 @@ class Presence:
             metrics.LEASES.show(self._meter, room.held, executor=status.id, tier=tier)
             metrics.ROOM.show(self._meter, room.left, executor=status.id, tier=tier)
 
+    def _state(self) -> Literal["works", "draining", "unwritable"]:
+        if self._ledger.is_draining:
+            return "draining"
+        return "works" if self._ledger.can_write else "unwritable"
+
     def _status(self) -> ExecutorStatus:
         at_work = [holding for holding in self._ledger.holdings() if holding.finished is None]
         return ExecutorStatus(
@@ -139,7 +143,7 @@ class Presence:
             place=self._place,
             host=self._host,
             version=version("temporal-runs"),
-            state="draining" if self._ledger.is_draining else "works",
+            state=self._state(),
             started_at=self._started_at,
             seen_at=datetime.now(UTC),
             period=self._period,

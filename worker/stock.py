@@ -3,16 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
-import structlog
-
 from temporal_runs.activities.images import Provision
-from temporal_runs.engine import EngineError
 from temporal_runs.fleet import Fleet, ImageStatus
 from temporal_runs.images import MachineImages
-from temporal_runs.registries import PasswordUnreadable
-from temporal_runs.store import StoreError
-
-log = structlog.get_logger()
+from temporal_runs.worker.rounds import tried_again
 
 
 class Stock:
@@ -38,16 +32,9 @@ class Stock:
         """Looks every period, until cancelled."""
         while True:
             for reference in self._ahead:
-                await self._fetch(reference)
-            try:
+                with tried_again("not fetched ahead", image=reference):
+                    await asyncio.to_thread(self._provision.fetch_ahead, reference)
+            with tried_again("images not told"):
                 held = [ImageStatus(**vars(one)) for one in await asyncio.to_thread(self._images.held)]
                 await asyncio.to_thread(self._fleet.tell_images, self._executor, held)
-            except (EngineError, StoreError) as error:
-                log.warning("images not told", error=str(error))
             await asyncio.sleep(self._period)
-
-    async def _fetch(self, reference: str) -> None:
-        try:
-            await asyncio.to_thread(self._provision.fetch_ahead, reference)
-        except (EngineError, PasswordUnreadable) as error:
-            log.warning("not fetched ahead", image=reference, error=str(error))

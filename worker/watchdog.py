@@ -18,7 +18,7 @@ import structlog
 from temporal_runs.activities.leases import Holding
 from temporal_runs.engine import Engine, EngineError
 from temporal_runs.worker import logs
-from temporal_runs.worker.ledger import LEASES, recorded
+from temporal_runs.worker.ledger import fallen, recorded, renewed
 
 log = structlog.get_logger()
 
@@ -27,16 +27,6 @@ LOOK_SECONDS = 0.5
 IDLE_SECONDS = 60
 EARLY = 0.9
 """of its lease is what a silent executor's command gets: the rest is the time that ending it may take."""
-
-
-def renewed(folder: Path, holding: Holding) -> Path:
-    """The file whose modification time says when a lease was renewed last."""
-    return folder / LEASES / f"{holding.token}.renewed"
-
-
-def fallen(folder: Path, holding: Holding) -> Path:
-    """The file that says that a command was ended with its lease."""
-    return folder / LEASES / f"{holding.token}.fallen"
 
 
 def is_locked(path: Path) -> bool:
@@ -72,10 +62,10 @@ def _fenced(folder: Path) -> list[Holding]:
 def _end_if_over(engine: Engine, folder: Path, holding: Holding) -> None:
     assert holding.assignment
     try:
-        silent = time.time() - renewed(folder, holding).stat().st_mtime
+        silent = time.time() - renewed(folder, holding.token).stat().st_mtime
         if silent < EARLY * holding.assignment.lease.seconds:
             return
-        fallen(folder, holding).touch()
+        fallen(folder, holding.token).touch()
         if engine.signal(holding.container, "KILL"):
             log.warning("ended with its lease", container=holding.container, silent_seconds=round(silent))
     except FileNotFoundError:

@@ -66,8 +66,11 @@ async def _judge_console(fleet: Fleet, case: Case, executions: list[Execution]) 
     for stream, word in (("stdout", "out"), ("stderr", "err")):
         rest = printed[stream].decode().splitlines()
         for execution in executions:
-            # What ended between a number's telling and its printing has one line less.
             most = [f"{word} {n}" for n in range(1, execution.said + 1)]
+            if case.planned.ending.suffers == "remove":
+                # What its executor had not read yet went with the container.
+                most = most[: len(rest)]
+            # What ended between a number's telling and its printing has one line less.
             least = most if execution.ended else most[:-1]
             there = most if rest[: len(most)] == most else least
             assert rest[: len(there)] == there, f"{stream} lost, doubled or out of order: {rest} for {execution}"
@@ -85,6 +88,10 @@ def _judge_results(fleet: Fleet, case: Case, executions: list[Execution]) -> Non
     *lost, last = executions or [None]
     heads = [fleet.store.head(case.project, f"recovered/{case.planned.id}/{n}") for n in range(1, result.attempt + 1)]
     recovered = [files for head in heads if head and (files := _own_files(fleet, case, head))]
+    if ending.suffers == "terminate":
+        # Its workflow tells of no results: its executor keeps them.
+        assert last is None or not last.said or recovered, "what it wrote before it was terminated is not kept"
+        return
     if _was_lost_after_its_end(case) and result.output_commit is None and not everything:
         assert last in (None, *executions) and recovered, "its results came back nowhere"
         return

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from temporal_runs.status import State
 from tests.chaos.stand import PIPE
@@ -16,6 +16,9 @@ BUILDS = 4
 
 STEADY, SHORT_LEASED = "one", "two"
 """Tiers: of executors that never keep away for as long as their lease, and of those that sometimes do."""
+
+UNSERVED = "three"
+"""A tier of which there is no executor."""
 
 FOR_EVER = 10**6
 
@@ -39,6 +42,8 @@ class Ending:
     """False: something ends it, in the middle of anything, if it begins at all"""
     stop: bool | None = None
     """whether the stop that it gets keeps results; None: it gets none"""
+    suffers: Literal["cancel", "terminate", "remove"] | None = None
+    """what somebody does to it: Temporal's cancel or terminate, or the removal of its container"""
     tier: str = STEADY
     spec: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -59,6 +64,11 @@ ENDINGS = (
     Ending("cannot be built", 1, State.FAILED, "build_failed", to_the_end=False),
     Ending("no such command", 1, State.FAILED, "command_not_found", to_the_end=False,
            spec={"command": ["no-such-program"]}),
+    Ending("cancelled", 2, State.STOPPED, lines=FOR_EVER, to_the_end=False, suffers="cancel"),
+    Ending("terminated", 2, State.ERROR, "terminated", lines=FOR_EVER, to_the_end=False, suffers="terminate"),
+    Ending("removed", 2, State.ERROR, "container_killed", lines=FOR_EVER, to_the_end=False, suffers="remove"),
+    Ending("queue limit", 1, State.ERROR, "queue_limit", to_the_end=False, tier=UNSERVED, spec={"queue_limit": 2}),
+    Ending("no such image", 1, State.FAILED, "image_not_found", to_the_end=False),
     Ending("no such tier", 1, State.FAILED, "invalid_spec", to_the_end=False, spec={"tier": "no-such-tier"}),
 )  # fmt: skip
 
@@ -72,15 +82,17 @@ class Planned:
     ending: Ending
     project: int
     build: int
-    stop_after: float
-    """seconds from its start, where it is stopped"""
+    after: float
+    """seconds from its start, where it is stopped or suffers something; from its command's, where that is removed"""
 
-    def spec(self, project: str, image: str, mark: str) -> dict[str, Any]:
-        """`mark` is what builds have in common with no other chaos."""
+    def spec(self, project: str, image: str, registry: str, mark: str) -> dict[str, Any]:
+        """`registry` has not the image that is missing; `mark` is what builds have in common with no other chaos."""
         environment: dict[str, Any] = {"image": image}
         if self.ending.name.endswith("built"):
             last = "exit 7" if self.ending.name == "cannot be built" else "echo built > /built"
             environment = {"base": image, "instructions": [f"RUN echo {mark}-{self.build}", f"RUN {last}"]}
+        if self.ending.name == "no such image":
+            environment = {"image": f"{registry}/nobody-has-this:1"}
         return {
             "project": project,
             "command": _command(self.ending),
@@ -107,7 +119,7 @@ def plan(random: Random, seconds: float) -> list[Planned]:
                 ending=ending,
                 project=random.randrange(PROJECTS),
                 build=random.randrange(BUILDS),
-                stop_after=random.uniform(0, 6),
+                after=random.uniform(0, 6),
             )
         )
     return planned

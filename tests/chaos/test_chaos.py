@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import docker
 import pytest
 import pytest_asyncio
+from docker.models.containers import Container
+from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_runs.client import RunDidNotSucceed, RunHandle, ServerUnavailable
 from temporal_runs.settings import Settings
@@ -44,7 +46,7 @@ async def fleet(image: str, make_settings: Callable[..., Settings]) -> AsyncIter
         yield fleet
 
 
-async def test_nothing_is_lost_whoever_dies(fleet: Fleet):
+async def test_nothing_is_lost_whoever_dies(fleet: Fleet, registry: str):
     random = Random(SEED)
     planned, killed = runs.plan(random, SECONDS), killings.plan(random, SECONDS)
     executors = {STEADY[0]: fleet.executor, STEADY[1]: fleet.machine(STEADY[1], "one=3")}
@@ -59,7 +61,10 @@ async def test_nothing_is_lost_whoever_dies(fleet: Fleet):
         async with asyncio.TaskGroup() as group:
             for killing in killed:
                 group.create_task(_kill(victims, killing))
-            started = [group.create_task(_start(fleet, one, projects[one.project], mark)) for one in planned]
+            specs = [one.spec(projects[one.project], fleet.image, registry, mark) for one in planned]
+            started = [
+                group.create_task(_start(fleet, stand, one, spec)) for one, spec in zip(planned, specs, strict=True)
+            ]
         handles = [task.result() for task in started]
         results = await asyncio.gather(*map(_end, handles))
         supervising.cancel()
@@ -86,22 +91,46 @@ async def test_nothing_is_lost_whoever_dies(fleet: Fleet):
     assert not losses, "\n".join(losses)
 
 
-async def _start(fleet: Fleet, planned: Planned, project: str, mark: str) -> RunHandle:
-    """Starts a Run when it is due, and stops it where it is to be stopped."""
+async def _start(fleet: Fleet, stand: Stand, planned: Planned, spec: dict[str, Any]) -> RunHandle:
+    """Starts a Run when it is due, and does to it what it is to suffer."""
     await asyncio.sleep(planned.at)
-    handle = await _accepted(lambda: fleet.runs.start(planned.spec(project, fleet.image, mark), id=planned.id))
-    if planned.ending.stop is not None:
-        await asyncio.sleep(planned.stop_after)
-        keeps = planned.ending.stop
-        await _accepted(lambda: handle.stop(commit_results=keeps))
+    handle = await _accepted(lambda: fleet.runs.start(spec, id=planned.id))
+    workflow = fleet.client.get_workflow_handle(planned.id)
+    match planned.ending.suffers:
+        case "cancel":
+            await asyncio.sleep(planned.after)
+            await _accepted(workflow.cancel)
+        case "terminate":
+            await asyncio.sleep(planned.after)
+            await _accepted(workflow.terminate)
+        case "remove":
+            await stand.heard(planned.id)
+            await asyncio.sleep(planned.after)
+            await asyncio.to_thread(_remove, fleet.containers(handle))
+        case None if planned.ending.stop is not None:
+            await asyncio.sleep(planned.after)
+            keeps = planned.ending.stop
+            await _accepted(lambda: handle.stop(commit_results=keeps))
+        case None:
+            pass
     return handle
 
 
-async def _accepted(ask: Callable[[], Awaitable[Value]]) -> Value:
-    """Asks until the server answers: both of what is asked for may be asked twice."""
+def _remove(containers: list[Container]) -> None:
+    for container in containers:
+        container.remove(force=True)
+
+
+async def _accepted(ask: Callable[[], Awaitable[Value]]) -> Value | None:
+    """Asks until the server answers: all that is asked for may be asked twice; None where it was heard before."""
     while True:
-        with suppress(ServerUnavailable):
+        try:
             return await ask()
+        except ServerUnavailable:
+            pass
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return None  # it had been heard, and the workflow has closed
         await asyncio.sleep(0.5)
 
 

@@ -19,11 +19,12 @@ import docker
 import pytest
 import pytest_asyncio
 
-from temporal_runs.client import RunDidNotSucceed, RunHandle
+from temporal_runs.client import RunHandle
 from temporal_runs.settings import Settings
-from temporal_runs.status import RunResult, State
+from temporal_runs.status import State
 from tests.engines import EngineOfItsOwn
-from tests.fleets import Fleet, Process, fleet_of, free_port, require_nothing_left
+from tests.fleets import Fleet, Process, ended, fleet_of, require_nothing_left
+from tests.registries import free_port
 from tests.witness import check
 
 TIERS = {"executor": "one", "engine": "two", "machine": "two", "network": "three", "dispatcher": "one", "server": "one"}
@@ -190,11 +191,3 @@ async def test_somebody_dies(matrix: Matrix, victims: tuple[str, ...], seconds: 
     outcomes = await asyncio.gather(*map(matrix.check, cases), return_exceptions=True)
     wrong = [f"{case}: {outcome!r}" for case, outcome in zip(cases, outcomes, strict=True) if outcome]
     assert not wrong, "\n".join(wrong)
-
-
-async def ended(handle: RunHandle) -> RunResult:
-    """The result of a Run, whatever it is."""
-    try:
-        return await handle.result()
-    except RunDidNotSucceed as end:
-        return end.result

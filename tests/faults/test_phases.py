@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from temporal_runs.client import RunDidNotSucceed, RunHandle
+from temporal_runs.client import RunHandle
 from temporal_runs.settings import Settings
-from temporal_runs.status import RunResult, State
+from temporal_runs.status import State
 from temporal_runs.worker.ledger import recorded
 from tests.conftest import eventually
-from tests.fleets import COMMAND, Fleet, Process, fleet_of, require_nothing_left
+from tests.fleets import COMMAND, Fleet, Process, ended, fleet_of, require_nothing_left
 from tests.witness import SWITCHES, check, witness
 
 pytestmark = pytest.mark.timeout(400)
@@ -197,11 +197,3 @@ async def test_an_executor_dies_anywhere_and_is_gone_for_good(
             elif "starts" not in fleet.files(project):
                 assert saved, point
                 check(handle.id, fleet.files(project, saved), await fleet.console(handle), to_the_end=False)
-
-
-async def ended(handle: RunHandle) -> RunResult:
-    """The result of a Run, whatever it is."""
-    try:
-        return await handle.result()
-    except RunDidNotSucceed as end:
-        return end.result

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import docker
@@ -17,7 +17,7 @@ from temporal_runs.status import RunResult, State
 from temporal_runs.worker.ledger import recorded
 from tests.conftest import eventually
 from tests.engines import EngineOfItsOwn
-from tests.fleets import SECOND, Fleet, require_nothing_left
+from tests.fleets import SECOND, Fleet, Process, require_nothing_left
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -193,29 +193,63 @@ async def test_a_store_that_stays_away_as_results_come_back_rewrites_no_outcome(
     assert fleet.files(project, saved)["starts"] == b"started\n"
 
 
-@pytest_asyncio.fixture
-async def small_disk(fleet: Fleet) -> AsyncIterator[None]:
-    """One of 1 MiB, on which the second executor keeps its cache; the first executor is ended."""
-    folder = fleet.folder(SECOND) / "cache"
+@asynccontextmanager
+async def small_disk(fleet: Fleet, name: str) -> AsyncIterator[Path]:
+    """One of 1 MiB, on which the second executor has a folder of its own; the first executor is ended."""
+    folder = fleet.folder(SECOND) / name
     folder.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
     await asyncio.to_thread(subprocess.run, mount, check=True)
     fleet.executor.end()
     fleet.second_executor.start()
-    yield
-    await eventually(fleet.left_nothing)
-    fleet.second_executor.end()
+    yield folder
+    await _drained(fleet.second_executor)
     await asyncio.to_thread(subprocess.run, ["umount", folder], check=True)
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("small_disk")
 async def test_a_machine_whose_disk_is_full(fleet: Fleet):
-    project = fleet.project({"large.bin": "x" * 4 * 2**20})
-    result = await error_of(await fleet.start("true", project=project))
-    assert result.cause.code == "host_disk_full"
-    assert result.cause.stage is State.PREPARING
-    assert result.cause.evidence["host"] == os.uname().nodename
+    async with small_disk(fleet, "cache"):
+        project = fleet.project({"large.bin": "x" * 4 * 2**20})
+        result = await error_of(await fleet.start("true", project=project))
+        assert result.cause.code == "host_disk_full"
+        assert result.cause.stage is State.PREPARING
+        assert result.cause.evidence["host"] == os.uname().nodename
+
+
+async def test_a_machine_whose_disk_a_command_fills(fleet: Fleet):
+    async with small_disk(fleet, "workspaces"):
+        project = fleet.project()
+        handle = await fleet.start("echo before > first; dd if=/dev/zero of=second bs=1M count=4", project=project)
+        result = await error_of(handle)
+        assert (result.cause.code, result.exit_code) == ("host_disk_full", 1)
+        assert fleet.files(project, result.output_commit)["first"] == b"before\n"
+
+
+async def test_an_executor_whose_ledger_cannot_be_written_takes_no_runs_until_it_can(fleet: Fleet):
+    async with small_disk(fleet, "leases") as folder:
+        await (await fleet.start("true")).result()  # it works
+        full = folder / "full"
+        with suppress(OSError):
+            full.write_bytes(bytes(2 * 2**20))
+        handle = await fleet.start("true")
+        await eventually(lambda: _says(fleet, SECOND, "unwritable"))
+        assert (await handle.status()).state is State.QUEUED
+        fleet.executor.start()
+        assert (await handle.result()).executor == fleet.executor_id
+        await _drained(fleet.executor)
+        full.unlink()
+        assert (await (await fleet.start("true")).result()).executor == SECOND
+    assert fleet.second_executor.log.read_text().count("takes no Runs") == 1
+
+
+async def _drained(executor: Process) -> None:
+    executor.tell(signal.SIGTERM)
+    assert await asyncio.to_thread(executor.ended) == 0
+
+
+async def _says(fleet: Fleet, executor_id: str, state: str) -> bool:
+    return any(one.id == executor_id and one.state == state for one in await fleet.runs.executors())
 
 
 async def _prepares(handle: RunHandle) -> bool:

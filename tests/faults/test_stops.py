@@ -14,8 +14,7 @@ from temporal_runs.settings import Settings
 from temporal_runs.status import State
 from temporal_runs.worker.ledger import recorded
 from tests.conftest import eventually
-from tests.faults.test_phases import ended
-from tests.fleets import COMMAND, SECOND, Fleet, Process, fleet_of, require_nothing_left
+from tests.fleets import COMMAND, SECOND, Fleet, Process, ended, fleet_of, require_nothing_left
 from tests.witness import SWITCHES, check, witness
 
 pytestmark = pytest.mark.timeout(400)
@@ -108,6 +107,21 @@ async def test_a_stop_while_its_executor_is_dead(
             else:
                 assert await fleet.console(one.handle) == b"", one.death
                 assert saved is None or "starts" not in fleet.files(one.project, saved), one.death
+
+
+async def test_a_stop_while_results_come_back_and_their_executor_is_dead_is_too_late(fleet: Fleet):
+    fleet.executor.end()
+    fleet.executor.program = (sys.executable, "-m", "tests.mortal", "before temporal_runs.store:Store.land")
+    fleet.executor.start()
+    project = fleet.project()
+    handle = await fleet.start("echo started >> starts; exit 3", project=project)
+    assert await asyncio.to_thread(fleet.executor.ended) == -signal.SIGKILL
+    await handle.stop()
+    fleet.executor.program = (COMMAND,)
+    fleet.executor.start()
+    result = await ended(handle)
+    assert (result.state, result.exit_code, result.stop.too_late) == (State.FAILED, 3, True)
+    assert fleet.files(project)["starts"] == b"started\n"
 
 
 def restart(all: list[Orphan]) -> None:

@@ -1,6 +1,5 @@
 """Any process is killed during a Run: its command executes once, its console is whole, its results come back."""
 
-import asyncio
 import signal
 import sys
 from pathlib import Path
@@ -96,7 +95,7 @@ async def test_a_restartable_command_ends_with_its_executor_and_is_executed_anew
     assert fleet.files(project, saved)["starts"] == b"started\n"
 
 
-async def test_a_restartable_command_whose_executor_was_cut_off_goes_no_further(fleet: Fleet):
+async def test_a_restartable_command_whose_executor_is_frozen_goes_no_further(fleet: Fleet):
     handle = await fleet.started("true", on_executor_lost="restart", max_restarts=0)
     fleet.executor.freeze()
     await eventually(lambda: fleet.containers(handle) == [])
@@ -135,20 +134,6 @@ async def test_the_dispatcher_is_killed_and_comes_back(fleet: Fleet):
     fleet.let_go(handle)
     fleet.dispatcher.start()
     assert (await handle.result()).state is State.SUCCEEDED
-
-
-async def test_an_executor_that_dies_as_it_tries_out_its_machine_leaves_nothing(fleet: Fleet):
-    dying = sys.executable, "-m", "tests.mortal", "after temporal_runs.engine:Engine.create_overlay"
-    fleet.second_executor.program = dying
-    fleet.second_executor.start()
-    assert await asyncio.to_thread(fleet.second_executor.ended) == -signal.SIGKILL
-    folder = f"{fleet.folder(SECOND)}/"
-    assert [line for line in fleet.left() if line.startswith(folder)], "it was killed in the middle of it"
-    fleet.second_executor.program = (COMMAND,)
-    fleet.second_executor.start()
-    await eventually(fleet.left_nothing)
-    volumes = docker.from_env().volumes.list()
-    assert [one.name for one in volumes if folder in str(one.attrs["Options"])] == []
 
 
 async def test_a_second_executor_of_the_same_name_is_refused(fleet: Fleet):

@@ -20,7 +20,8 @@ from temporal_runs.status import State
 from temporal_runs.store import Store
 from temporal_runs.worker.embedded import EmbeddedServer
 from tests.conftest import System, eventually
-from tests.fleets import COMMAND, Fleet, Process, free_port
+from tests.fleets import COMMAND, Fleet, Process
+from tests.registries import free_port
 
 WORKERS = (("dispatcher",), ("executor", "--id", "theirs", "--serve", "tiny=1"))
 
