@@ -55,6 +55,10 @@ class Ledger:
         self._can_write = True
         (folder / LEASES).mkdir(parents=True, exist_ok=True)
         self._holdings = {holding.token: holding for holding in recorded(folder)}
+        for path in (folder / LEASES).iterdir():
+            # What was killed as it gave a lease, or freed one, has left a part of it.
+            if path.name.partition(".")[0] not in self._holdings:
+                path.unlink(missing_ok=True)
 
     @property
     def folder(self) -> Path:
