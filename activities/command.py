@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from temporal_runs.activities.leases import Holding, Leases
-from temporal_runs.engine import ContainerMissing, ContainerState, Engine, EngineUnavailable, Interrupt
+from temporal_runs.engine import ContainerMissing, ContainerState, Engine, EngineUnavailable
 from temporal_runs.steps import EndedBy
 
 ENGINE_PATIENCE = 60
@@ -21,19 +21,15 @@ UNKNOWN = 255
 """The status of a container that an engine had lost sight of."""
 
 
-class EngineStaysAway(EngineUnavailable):
-    """It was waited for long enough."""
-
-
 async def engine_answers(engine: Engine) -> None:
-    """Waits for an engine that is away; raises EngineStaysAway when it does not come back."""
+    """Waits for an engine that is away; raises EngineUnavailable when it stays away."""
     deadline = time.monotonic() + ENGINE_PATIENCE
     while True:
         try:
             return await asyncio.to_thread(engine.ping)
-        except EngineUnavailable as error:
+        except EngineUnavailable:
             if time.monotonic() > deadline:
-                raise EngineStaysAway(f"{error} It was waited for {ENGINE_PATIENCE} seconds.") from error
+                raise
             await asyncio.sleep(1)
 
 
@@ -45,7 +41,6 @@ class Command:
         self._leases = leases
         self._holding = holding
         self.container = holding.container
-        self._abandoned = Interrupt()
         self._ended = asyncio.create_task(self._wait())
 
     @property
@@ -75,8 +70,6 @@ class Command:
     def abandon(self) -> None:
         """Waits no more; the command goes on."""
         self._ended.cancel()
-        # A thread that waited on would be one for each attempt at a command that takes days.
-        self._abandoned.set()
 
     def evidence(self, state: ContainerState) -> dict[str, Any]:
         """Who ended a command that was not told to end by us, as fields of `Exit`."""
@@ -109,7 +102,7 @@ class Command:
     async def _wait(self) -> ContainerState | None:
         while True:
             try:
-                await asyncio.to_thread(self._engine.wait, self.container, self._abandoned)
+                await asyncio.to_thread(self._engine.wait, self.container)
                 state = await asyncio.to_thread(self._engine.state, self.container)
             except ContainerMissing:
                 return None

@@ -66,6 +66,4 @@ def read_secrets(names: dict[str, str], folder: Path) -> dict[str, str]:
             values[variable] = (folder / name).read_text().rstrip("\n")
         except FileNotFoundError:
             raise fault("invalid_spec", f"secrets.{variable}: this executor has no secret {name!r}") from None
-        except UnicodeDecodeError:
-            raise fault("invalid_spec", f"secrets.{variable}: the executor's secret {name!r} is no text") from None
     return values

@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 from temporalio.exceptions import ApplicationError
 
-from temporal_runs.activities.command import EngineStaysAway
 from temporal_runs.engine import (
     BuildFailed,
     EngineError,
@@ -43,11 +42,6 @@ def fault(
     )
 
 
-def final(error: ApplicationError) -> ApplicationError:
-    """The same fault, which is not tried again."""
-    return ApplicationError(error.message, *error.details, type=error.type, non_retryable=True)
-
-
 @contextmanager
 def faults(host: str) -> Iterator[None]:
     """Turns what the store, the engine and the machine raise into faults that name the machine."""
@@ -75,8 +69,6 @@ def _translated(error: Exception, host: str) -> Exception:
             return fault("store_corrupt", str(error), final=True, host=host)
         case NotWhole():
             return fault("executor_lost", str(error), final=True, began=False)
-        case EngineStaysAway():
-            return fault("docker_unavailable", str(error), final=True, host=host)
         case EngineUnavailable():
             return fault("docker_unavailable", str(error), host=host)
         case ImageNotFound():

@@ -6,22 +6,18 @@ container does, the command is never started again.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import structlog
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
 
 from temporal_runs.activities.attending import Attendance, Attendants
 from temporal_runs.activities.capture import Capture
 from temporal_runs.activities.command import Command, engine_answers
 from temporal_runs.activities.containers import container_for, read_secrets
-from temporal_runs.activities.faults import fault, final
+from temporal_runs.activities.faults import fault
 from temporal_runs.activities.leases import Fence, Holding, Leases
 from temporal_runs.activities.meter import DiskFull, Meter
 from temporal_runs.engine import Engine, EngineError
@@ -31,9 +27,6 @@ from temporal_runs.store import Store, StoreError
 from temporal_runs.workspaces import Workspaces
 
 log = structlog.get_logger()
-
-TRIES = 9
-"""At what fails of the platform: with Temporal's pauses between them that is about a minute (design, section 4)."""
 
 WATCH_SECONDS = 1
 """Between two looks at a running command: usage and last lines go into the heartbeat."""
@@ -61,51 +54,26 @@ class Running:
         self._secrets_folder = secrets_folder
         self._labels = labels
         self._console_cap = console_cap
-        self._faults = Counter[str]()
-        """of the activities of a lease, one after the other"""
 
     @activity.defn(name="run")
     async def run(self, order: Order) -> Exit:
         """Starts the command, or finds it started; returns when it has ended, by itself, its time limit or a stop."""
-        with self._patience(order.assignment):
-            return await self._run(order)
-
-    @activity.defn(name="end")
-    async def end(self, assignment: Assignment) -> Exit | None:
-        """Ends a command whose `run` activity is gone; None where it never began."""
-        with self._patience(assignment):
-            return await self._end(assignment)
-
-    @contextmanager
-    def _patience(self, assignment: Assignment) -> Iterator[None]:
-        """Makes a platform fault final that comes again and again. Temporal's count of attempts does not tell that: it
-        has in it how often this executor was started while the command executed."""
-        token = assignment.lease.token
-        try:
-            yield
-            self._faults.pop(token, None)
-        except ApplicationError as error:
-            self._faults[token] += 1
-            if self._faults[token] < TRIES:
-                raise
-            del self._faults[token]
-            raise final(error) from None
-
-    async def _run(self, order: Order) -> Exit:
         async with self._attendants.attend(order.assignment) as attendance:
             self._require_lease(order.assignment, attendance.holding)
             await engine_answers(self._engine)
             await attendance.in_thread(self._begin, order, attendance)
             return await self._until_it_ends(order.assignment, attendance)
 
-    async def _end(self, assignment: Assignment) -> Exit | None:
+    @activity.defn(name="end")
+    async def end(self, assignment: Assignment) -> Exit | None:
+        """Ends a command whose `run` activity is gone; None where it never began."""
         async with self._attendants.attend(assignment) as attendance:
             if not attendance.holding.begun:
                 return None
             await engine_answers(self._engine)
             if await attendance.in_thread(self._was_kept_from_starting, attendance.holding):
                 return None
-            command, capture, meter = await self._observe(attendance.holding)
+            command, capture, meter = self._observe(attendance.holding)
             await command.end("stop", assignment.inputs.spec.stop_grace)
             return await self._exit(command, capture, meter)
 
@@ -143,7 +111,7 @@ class Running:
         return True
 
     async def _until_it_ends(self, assignment: Assignment, attendance: Attendance) -> Exit:
-        command, capture, meter = await self._observe(attendance.holding)
+        command, capture, meter = self._observe(attendance.holding)
         async with capture:
             watching = asyncio.create_task(_watch(attendance, capture, meter))
             try:
@@ -153,20 +121,14 @@ class Running:
         self._require_lease(assignment, attendance.holding)
         return await self._exit(command, capture, meter)
 
-    async def _observe(self, holding: Holding) -> tuple[Command, Capture, Meter]:
-        secrets = await asyncio.to_thread(self._secrets, holding)
+    def _observe(self, holding: Holding) -> tuple[Command, Capture, Meter]:
+        assert holding.assignment
+        secrets = read_secrets(holding.assignment.inputs.spec.secrets, self._secrets_folder)
         return (
             Command(self._engine, self._leases, holding),
-            Capture(self._engine, self._store, holding, secrets, self._console_cap),
+            Capture(self._engine, self._store, holding, list(secrets.values()), self._console_cap),
             Meter(self._engine, self._store, holding, partial(self._disk_full, holding)),
         )
-
-    def _secrets(self, holding: Holding) -> list[str]:
-        """What the command was given, whatever the files hold by now."""
-        assert holding.assignment
-        names = holding.assignment.inputs.spec.secrets
-        given = self._engine.environment(holding.container) if names else {}
-        return [given[name] for name in names if name in given]
 
     async def _end_of(self, command: Command, spec: RunSpec) -> None:
         """Waits for the command's end, and brings it about when its time is over or a stop is received."""

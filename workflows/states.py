@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from temporal_runs.status import Cause, State
+from temporal_runs.status import State
 
 _ANY_TIME_BEFORE_FINISHING: Final = {State.STOP_REQUESTED, State.FAILED, State.ERROR}
 _AFTER_ITS_EXECUTOR_WAS_LOST: Final = {State.QUEUED}
@@ -28,14 +28,6 @@ TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
         State.STOPPED: set[State](),
     }.items()
 }
-
-
-def final_state(state: State, cause: Cause | None) -> State:
-    """What a Run ends as. One that was stopped while it could be never ends as Failed (design, section 2)."""
-    if cause is None:
-        return State.STOPPED if state is State.STOPPING else State.SUCCEEDED
-    was_stopped = state in (State.STOP_REQUESTED, State.STOPPING)
-    return State.FAILED if cause.blame == "user" and not was_stopped else State.ERROR
 
 
 class ForbiddenTransition(Exception):

@@ -147,24 +147,6 @@ async def test_an_engine_that_stays_away_is_named(fleet: Fleet, engine: EngineOf
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("is_stopped", [False, True], ids=["", "and it is stopped"])
-async def test_an_engine_that_stays_away_under_a_command_is_named_and_its_results_are_recovered(
-    fleet: Fleet, engine: EngineOfItsOwn, is_stopped: bool
-):
-    project = fleet.project()
-    handle = await fleet.started("true", project=project)
-    engine.end(signal.SIGKILL)
-    if is_stopped:
-        await handle.stop()
-    result = await error_of(handle)
-    assert result.cause.code == "docker_unavailable"
-    assert engine.address in result.cause.message
-    await engine.start()
-    saved = await eventually(lambda: fleet.store.head(project, f"recovered/{handle.id}/1"))
-    assert fleet.files(project, saved)["starts"] == b"started\n"
-
-
-@pytest.mark.long
 async def test_a_registry_that_stays_away(fleet: Fleet):
     result = await error_of(await fleet.start("true", environment={"image": "127.0.0.1:1/none:1"}))
     assert result.cause.code == "registry_unavailable"

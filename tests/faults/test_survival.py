@@ -38,20 +38,6 @@ async def test_a_command_that_fails_while_its_executor_is_away(fleet: Fleet):
     assert await fleet.console(handle) == b"begun\ngone on\n"
 
 
-async def test_a_secret_that_is_removed_while_its_executor_is_away_stays_one(fleet: Fleet):
-    secret = fleet.settings.secrets_folder / "token"
-    secret.parent.mkdir(exist_ok=True)
-    secret.write_text("hidden words\n")
-    handle = await fleet.started("echo $TOKEN; exit 3", secrets={"TOKEN": "token"})
-    fleet.executor.kill()
-    secret.unlink()
-    fleet.executor.start()
-    fleet.let_go(handle)
-    with pytest.raises(RunFailed) as failure:
-        await handle.result()
-    assert failure.value.result.cause.evidence["last_lines"] == "begun\n***"
-
-
 async def test_a_stop_while_its_executor_is_away(fleet: Fleet):
     project = fleet.project()
     handle = await fleet.started("true", project=project, stop_grace=1)

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from temporal_runs.status import State
-from temporal_runs.workflows.causes import CAUSES, cause
-from temporal_runs.workflows.states import TRANSITIONS, ForbiddenTransition, check_transition, final_state
+from temporal_runs.workflows.states import TRANSITIONS, ForbiddenTransition, check_transition
 
 BEFORE_FINISHING = {
     State.QUEUED,
@@ -46,12 +45,6 @@ def test_no_path_leaves_a_final_state_and_only_a_stop_leads_to_stopped(wishes: l
 @pytest.mark.parametrize("state", sorted(BEFORE_FINISHING))
 def test_before_finishing_a_run_can_be_stopped_fail_or_err(state: State):
     assert {State.STOP_REQUESTED, State.FAILED, State.ERROR} <= TRANSITIONS[state]
-
-
-@pytest.mark.parametrize("code", list(CAUSES))
-@pytest.mark.parametrize("state", [state for state in State if not state.is_final])
-def test_whatever_goes_wrong_in_whichever_state_ends_the_run(state: State, code: str):
-    check_transition(state, final_state(state, cause(code, state, "something went wrong")))
 
 
 @pytest.mark.parametrize("state", list(State))

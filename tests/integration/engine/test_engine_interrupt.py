@@ -7,7 +7,7 @@ from collections.abc import Callable
 import docker
 import pytest
 
-from temporal_runs.engine import Engine, EngineError, Interrupt, Interrupted, Progress
+from temporal_runs.engine import Engine, Interrupt, Interrupted, Progress
 from tests.builds import built_on
 from tests.registries import Registry, Sick
 
@@ -49,16 +49,6 @@ def test_a_build_that_sleeps(engine: Engine, small_image: str, tag: str, how: st
     while any(tag in one["Command"] for one in docker.from_env().api.containers(all=True)):
         assert time.monotonic() < gone, "the engine builds on"
         time.sleep(0.05)
-
-
-def test_a_wait_for_a_command_that_goes_on(engine: Engine, started: Callable[..., str]) -> None:
-    name, interrupt, waits = started("sleep", "600"), Interrupt(), threading.Event()
-    set_when(waits, interrupt)
-    waits.set()
-    with pytest.raises(EngineError):
-        engine.wait(name, interrupt)
-    state = engine.state(name)
-    assert state and state.status == "running"
 
 
 @pytest.mark.parametrize("place", ["layers", "manifests"])
