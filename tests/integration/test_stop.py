@@ -2,6 +2,7 @@
 
 import signal
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
@@ -139,3 +140,16 @@ async def test_terminate_frees_everything_and_shows_as_error(system: System):
     saved = await eventually(lambda: system.store.head(project, attempt))
     assert system.files(project, saved)["out.txt"] == b"partial\n"
     assert "out.txt" not in system.files(project)
+
+
+async def test_a_stop_whose_results_have_no_project_any_more_ends_stopped_and_says_so(system: System):
+    project = system.project()
+    handle = await system.start(WAITS, project=project, stop_grace=1)
+    await running(handle)
+    folder = Path(system.settings.store_url) / "p" / project
+    elsewhere = folder.rename(folder.with_name(f"{project}-elsewhere"))
+    await handle.stop()
+    result = await stopped(handle)
+    assert result.cause is None
+    assert project in result.reason
+    elsewhere.rename(folder)
