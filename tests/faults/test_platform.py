@@ -194,29 +194,46 @@ async def test_a_store_that_stays_away_as_results_come_back_rewrites_no_outcome(
     assert fleet.files(project, saved)["starts"] == b"started\n"
 
 
-@pytest_asyncio.fixture
-async def small_disk(fleet: Fleet) -> AsyncIterator[None]:
-    """One of 1 MiB, on which the second executor keeps its cache; the first executor is ended."""
-    folder = fleet.folder(SECOND) / "cache"
+@asynccontextmanager
+async def small_disk(fleet: Fleet, what: str) -> AsyncIterator[Path]:
+    """One of 1 MiB, on which the second executor keeps this folder of its; the first executor is ended."""
+    folder = fleet.folder(SECOND) / what
     folder.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
     await asyncio.to_thread(subprocess.run, mount, check=True)
     fleet.executor.end()
     fleet.second_executor.start()
-    yield
+    yield folder
     await eventually(fleet.left_nothing)
     fleet.second_executor.end()
     await asyncio.to_thread(subprocess.run, ["umount", folder], check=True)
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("small_disk")
 async def test_a_machine_whose_disk_is_full(fleet: Fleet):
     project = fleet.project({"large.bin": "x" * 4 * 2**20})
-    result = await error_of(await fleet.start("true", project=project))
+    async with small_disk(fleet, "cache"):
+        result = await error_of(await fleet.start("true", project=project))
     assert result.cause.code == "host_disk_full"
     assert result.cause.stage is State.PREPARING
     assert result.cause.evidence["host"] == os.uname().nodename
+
+
+@pytest.mark.long
+async def test_a_machine_whose_disk_is_full_as_a_command_is_stopped(fleet: Fleet):
+    project = fleet.project()
+    async with small_disk(fleet, "leases") as ledger:
+        handle = await fleet.started("true", project=project)
+        filler = ledger / "filler"
+        with pytest.raises(OSError, match="No space left"):
+            filler.write_bytes(bytes(2 * 2**20))
+        await handle.stop()
+        result = await error_of(handle)
+        assert result.cause.code == "host_disk_full"
+        assert result.cause.stage is State.STOP_REQUESTED
+        filler.unlink()
+        saved = await eventually(lambda: fleet.store.head(project, f"recovered/{handle.id}/1"))
+        assert fleet.files(project, saved)["starts"] == b"started\n"
 
 
 async def _prepares(handle: RunHandle) -> bool:
