@@ -8,10 +8,12 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
+import structlog
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from temporal_runs.activities.faults import fault, faults
 from temporal_runs.activities.leases import Holding, LeaseOfAnother, Leases
@@ -23,6 +25,11 @@ HEARTBEAT_SECONDS = 1
 
 LET_GO_SECONDS = 10
 """How long a thread that was told to end is waited for."""
+
+AGAIN_AFTER = (1, 2, 4, 8, 15, 30)
+"""Seconds after which something is tried again that a fault keeps from being done: a minute in all."""
+
+log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
@@ -37,7 +44,8 @@ class Attendance:
     holding: Holding
     """where it is for one Run"""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str) -> None:
+        self._host = host
         self.progress: dict[str, Any] = {}
         self.interrupt = Interrupt()
         """ends what the engine does for it, when the work is no longer wanted"""
@@ -52,6 +60,22 @@ class Attendance:
     def report_engine(self, progress: Progress) -> None:
         """The progress of a pull, push or build."""
         self.report(**vars(progress))
+
+    async def persistently(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Tries work again that may be done again, for a while; raises the fault that stays.
+
+        For activities that Temporal asks for without end: among its attempts are those that ended with an executor.
+        """
+        for pause in AGAIN_AFTER:
+            try:
+                with faults(self._host):
+                    return await work()
+            except ApplicationError as fault:
+                if fault.non_retryable or activity.cancellation_details():
+                    raise
+                log.info("tried again", seconds=pause, fault=fault.type)
+            await asyncio.sleep(pause)
+        return await work()
 
     async def in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Runs blocking work in a thread. Cancelled, it tells the thread to end at its next report and waits for it."""
@@ -101,7 +125,7 @@ class Attendants:
         if older:
             older.cancel()
             await asyncio.wait({older})
-        attendance = Attendance()
+        attendance = Attendance(self._host)
         beating = asyncio.create_task(_heartbeat(attendance))
         try:
             with faults(self._host):

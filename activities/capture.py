@@ -29,14 +29,16 @@ FROZEN_SECONDS = 5
 class Capture:
     """Follows one container's console. `last_lines` is what a person is shown of it."""
 
-    def __init__(self, engine: Engine, store: Store, holding: Holding, secrets: list[str], cap: int) -> None:
+    def __init__(self, engine: Engine, store: Store, holding: Holding, secrets: list[str] | None, cap: int) -> None:
+        """`secrets`: values that `last_lines` must not show; None where nobody knows them any more."""
         attempt = holding.request.attempt
         place = store, attempt.run_id, attempt.execution_id, attempt.number
         self._engine = engine
         self._container = holding.container
         self._writer = ConsoleWriter(*place, cap=cap)
         self._reader = ConsoleReader(*place)
-        self._secrets = [secret for secret in secrets if secret]
+        self._shows = secrets is not None
+        self._secrets = [secret for secret in secrets or [] if secret]
         self._tail = b""
         self._tail_size = LAST_BYTES + max((len(secret.encode()) for secret in self._secrets), default=0)
         self._stream: Console | None = None
@@ -47,6 +49,8 @@ class Capture:
     @property
     def last_lines(self) -> str:
         """The end of the console as text, without the values of secrets: it goes into the Run's history."""
+        if not self._shows:
+            return ""
         text = self._tail.decode(errors="replace")
         for secret in self._secrets:
             text = text.replace(secret, "***")

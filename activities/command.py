@@ -7,10 +7,10 @@ after us judges its end by that.
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from temporal_runs.activities.leases import Holding, Leases
-from temporal_runs.engine import ContainerMissing, ContainerState, Engine, EngineUnavailable
+from temporal_runs.engine import ContainerMissing, ContainerState, Engine, EngineUnavailable, Interrupt
 from temporal_runs.steps import EndedBy
 
 ENGINE_PATIENCE = 60
@@ -21,27 +21,40 @@ UNKNOWN = 255
 """The status of a container that an engine had lost sight of."""
 
 
+class EngineStaysAway(EngineUnavailable):
+    """An engine has been waited for as long as one is."""
+
+
 async def engine_answers(engine: Engine) -> None:
-    """Waits for an engine that is away; raises EngineUnavailable when it stays away."""
+    """Waits for an engine that is away; raises EngineStaysAway."""
     deadline = time.monotonic() + ENGINE_PATIENCE
     while True:
         try:
             return await asyncio.to_thread(engine.ping)
-        except EngineUnavailable:
+        except EngineUnavailable as error:
             if time.monotonic() > deadline:
-                raise
+                raise EngineStaysAway(str(error)) from error
             await asyncio.sleep(1)
 
 
 class Command:
-    """The command of one attempt, from when its container has been started."""
+    """The command of one attempt, from when its container has been started; waited for until the block ends."""
 
     def __init__(self, engine: Engine, leases: Leases, holding: Holding) -> None:
         self._engine = engine
         self._leases = leases
         self._holding = holding
         self.container = holding.container
+        self._let_go = Interrupt()
         self._ended = asyncio.create_task(self._wait())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Waits no more; a command that has not ended goes on. Its thread must not: it would wait as long as that."""
+        self._let_go.set()
+        self._ended.cancel()
 
     @property
     def ended_by(self) -> EndedBy:
@@ -66,10 +79,6 @@ class Command:
         except TimeoutError:
             await asyncio.to_thread(self._engine.signal, self.container, "KILL")
             await self.ended()
-
-    def abandon(self) -> None:
-        """Waits no more; the command goes on."""
-        self._ended.cancel()
 
     def evidence(self, state: ContainerState) -> dict[str, Any]:
         """Who ended a command that was not told to end by us, as fields of `Exit`."""
@@ -102,7 +111,7 @@ class Command:
     async def _wait(self) -> ContainerState | None:
         while True:
             try:
-                await asyncio.to_thread(self._engine.wait, self.container)
+                await asyncio.to_thread(self._engine.wait, self.container, self._let_go)
                 state = await asyncio.to_thread(self._engine.state, self.container)
             except ContainerMissing:
                 return None

@@ -59,11 +59,14 @@ def contract_variables(assignment: Assignment) -> dict[str, str]:
 
 
 def read_secrets(names: dict[str, str], folder: Path) -> dict[str, str]:
-    """The values of a spec's secrets, by variable; a fault `invalid_spec` names one that the executor does not have."""
+    """The values of a spec's secrets, by variable; a fault `invalid_spec` names one that cannot be given."""
     values: dict[str, str] = {}
     for variable, name in names.items():
         try:
             values[variable] = (folder / name).read_text().rstrip("\n")
         except FileNotFoundError:
             raise fault("invalid_spec", f"secrets.{variable}: this executor has no secret {name!r}") from None
+        except UnicodeDecodeError:
+            message = f"secrets.{variable}: the secret {name!r} of this executor is not UTF-8, as a variable must be"
+            raise fault("invalid_spec", message) from None
     return values

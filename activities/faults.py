@@ -9,9 +9,9 @@ from typing import Any
 import structlog
 from temporalio.exceptions import ApplicationError
 
+from temporal_runs.activities.command import EngineStaysAway
 from temporal_runs.engine import (
     BuildFailed,
-    EngineError,
     EngineUnavailable,
     HostDiskFull,
     ImageNotFound,
@@ -21,7 +21,7 @@ from temporal_runs.engine import (
 from temporal_runs.environments import UnknownEnvironment
 from temporal_runs.fields import InvalidSpec
 from temporal_runs.registries import PasswordUnreadable
-from temporal_runs.store import StoreCorrupt, StoreError, StoreUnavailable, UnknownPath, UnknownProject, UnknownRevision
+from temporal_runs.store import StoreCorrupt, StoreUnavailable, UnknownPath, UnknownProject, UnknownRevision
 from temporal_runs.workflows.causes import CAUSES
 from temporal_runs.workspaces import InTheWay, NotWhole
 
@@ -44,10 +44,12 @@ def fault(
 
 @contextmanager
 def faults(host: str) -> Iterator[None]:
-    """Turns what the store, the engine and the machine raise into faults that name the machine."""
+    """Turns what the store, the engine, the machine and our bugs raise into faults that name the machine."""
     try:
         yield
-    except (StoreError, EngineError, OSError, InvalidSpec, PasswordUnreadable, NotWhole) as error:
+    except ApplicationError:
+        raise
+    except Exception as error:
         log.warning("a fault", exc_info=error)
         # Without its chain: a failure of more than 4 kB is shown as "Failure exceeds size limit" while it is retried.
         raise _translated(error, host) from None
@@ -69,6 +71,8 @@ def _translated(error: Exception, host: str) -> Exception:
             return fault("store_corrupt", str(error), final=True, host=host)
         case NotWhole():
             return fault("executor_lost", str(error), final=True, began=False)
+        case EngineStaysAway():
+            return fault("docker_unavailable", str(error), final=True, host=host)
         case EngineUnavailable():
             return fault("docker_unavailable", str(error), host=host)
         case ImageNotFound():

@@ -84,7 +84,7 @@ class Finishing:
         if holding.kept:
             return holding.kept
         if self._engine.signal(holding.container, "KILL"):
-            self._engine.wait(holding.container)
+            self._engine.wait(holding.container, attendance.interrupt if attendance else None)
         if not holding.begun:
             return Finished()
         Capture(self._engine, self._store, holding, [], self._console_cap).complete()

@@ -20,7 +20,7 @@ from temporal_runs.activities.containers import container_for, read_secrets
 from temporal_runs.activities.faults import fault
 from temporal_runs.activities.leases import Fence, Holding, Leases
 from temporal_runs.activities.meter import DiskFull, Meter
-from temporal_runs.engine import Engine, EngineError
+from temporal_runs.engine import ContainerMissing, Engine, EngineError
 from temporal_runs.spec import RunSpec
 from temporal_runs.steps import Assignment, Exit, Order
 from temporal_runs.store import Store, StoreError
@@ -59,10 +59,7 @@ class Running:
     async def run(self, order: Order) -> Exit:
         """Starts the command, or finds it started; returns when it has ended, by itself, its time limit or a stop."""
         async with self._attendants.attend(order.assignment) as attendance:
-            self._require_lease(order.assignment, attendance.holding)
-            await engine_answers(self._engine)
-            await attendance.in_thread(self._begin, order, attendance)
-            return await self._until_it_ends(order.assignment, attendance)
+            return await attendance.persistently(partial(self._run, order, attendance))
 
     @activity.defn(name="end")
     async def end(self, assignment: Assignment) -> Exit | None:
@@ -70,10 +67,22 @@ class Running:
         async with self._attendants.attend(assignment) as attendance:
             if not attendance.holding.begun:
                 return None
-            await engine_answers(self._engine)
-            if await attendance.in_thread(self._was_kept_from_starting, attendance.holding):
-                return None
-            command, capture, meter = self._observe(attendance.holding)
+            return await attendance.persistently(partial(self._end, assignment, attendance))
+
+    async def _run(self, order: Order, attendance: Attendance) -> Exit:
+        attendance.holding = self._leases.confirm(order.assignment)  # an earlier try may have begun
+        self._require_lease(order.assignment, attendance.holding)
+        await engine_answers(self._engine)
+        await attendance.in_thread(self._begin, order, attendance)
+        return await self._until_it_ends(order.assignment, attendance)
+
+    async def _end(self, assignment: Assignment, attendance: Attendance) -> Exit | None:
+        holding = self._leases.confirm(assignment)
+        await engine_answers(self._engine)
+        if await attendance.in_thread(self._was_kept_from_starting, holding):
+            return None
+        capture, meter = await self._observe(holding)
+        async with Command(self._engine, self._leases, holding) as command:
             await command.end("stop", assignment.inputs.spec.stop_grace)
             return await self._exit(command, capture, meter)
 
@@ -111,24 +120,36 @@ class Running:
         return True
 
     async def _until_it_ends(self, assignment: Assignment, attendance: Attendance) -> Exit:
-        command, capture, meter = self._observe(attendance.holding)
-        async with capture:
-            watching = asyncio.create_task(_watch(attendance, capture, meter))
-            try:
-                await self._end_of(command, assignment.inputs.spec)
-            finally:
-                watching.cancel()
-        self._require_lease(assignment, attendance.holding)
-        return await self._exit(command, capture, meter)
+        capture, meter = await self._observe(attendance.holding)
+        async with Command(self._engine, self._leases, attendance.holding) as command:
+            async with capture:
+                watching = asyncio.create_task(_watch(attendance, capture, meter))
+                try:
+                    await self._end_of(command, assignment.inputs.spec)
+                finally:
+                    watching.cancel()
+            self._require_lease(assignment, attendance.holding)
+            return await self._exit(command, capture, meter)
 
-    def _observe(self, holding: Holding) -> tuple[Command, Capture, Meter]:
-        assert holding.assignment
-        secrets = read_secrets(holding.assignment.inputs.spec.secrets, self._secrets_folder)
+    async def _observe(self, holding: Holding) -> tuple[Capture, Meter]:
+        secrets = await asyncio.to_thread(self._secrets_given, holding)
         return (
-            Command(self._engine, self._leases, holding),
-            Capture(self._engine, self._store, holding, list(secrets.values()), self._console_cap),
+            Capture(self._engine, self._store, holding, secrets, self._console_cap),
             Meter(self._engine, self._store, holding, partial(self._disk_full, holding)),
         )
+
+    def _secrets_given(self, holding: Holding) -> list[str] | None:
+        """What a container really got: the executor's secrets may have been changed or removed since. None where it
+        is gone."""
+        assert holding.assignment
+        names = holding.assignment.inputs.spec.secrets
+        if not names:
+            return []
+        try:
+            given = self._engine.environment(holding.container)
+        except ContainerMissing:
+            return None
+        return [given[name] for name in names if name in given]
 
     async def _end_of(self, command: Command, spec: RunSpec) -> None:
         """Waits for the command's end, and brings it about when its time is over or a stop is received."""
@@ -142,7 +163,6 @@ class Running:
             if not (details and details.cancel_requested):
                 # A worker that shuts down, a newer attempt, a pause, a Run that is over: the container is not ours to
                 # end here. The next attempt adopts it, or the janitor ends it.
-                command.abandon()
                 raise
             await command.end("stop", spec.stop_grace)
 

@@ -31,7 +31,7 @@ from temporal_runs.steps import (
     Ticket,
     tier_queue,
 )
-from temporal_runs.workflows.causes import cause
+from temporal_runs.workflows.causes import CAUSES, cause
 from temporal_runs.workflows.executors import (
     HEARTBEAT,
     PATIENT,
@@ -55,8 +55,13 @@ SUMMARY = 200
 JOIN_AGAIN = timedelta(minutes=2)
 """After which a Run that waits for a build sees to it that there is one: somebody may have terminated it."""
 
-UNTIL_THE_END = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10))
-"""For the command: its executor may restart any number of times while it runs, and decides itself what is final."""
+UNTIL_THE_END = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    maximum_interval=timedelta(seconds=10),
+    non_retryable_error_types=list(CAUSES),
+)
+"""For the command: its executor may restart any number of times while it runs, and what that counts as attempts must
+not end the Run. A fault is final: the executor itself has tried again."""
 
 
 class StopReceived(Exception):

@@ -34,6 +34,7 @@ from temporal_runs.workflows.causes import cause, judge
 from temporal_runs.workflows.executors import ExecutorLost, Fault
 from temporal_runs.workflows.life import Life
 from temporal_runs.workflows.phases import Phases, StopReceived
+from temporal_runs.workflows.states import ending
 
 JOIN_AGAIN, JOIN_AGAIN_AT_LEAST = timedelta(minutes=2), timedelta(hours=1)
 """After which a Run that waits for a place of its project sees to it that somebody gives them: at first, in the end."""
@@ -246,11 +247,14 @@ class Run:
 
     def end(self, cause: Cause | None) -> None:
         """Enters the final state that the cause asks for."""
-        self.life.cause = cause
-        if cause:
-            self.life.enter(State.FAILED if cause.blame == "user" else State.ERROR)
+        final = ending(self.life.state, cause and cause.blame)
+        if final is State.STOPPED:
+            if self.life.state is State.STOP_REQUESTED:
+                self.life.enter(State.STOPPING, "frees its place")
+            self.life.enter(State.STOPPED, cause and cause.message)
         else:
-            self.life.enter(State.STOPPED if self.life.state is State.STOPPING else State.SUCCEEDED)
+            self.life.cause = cause
+            self.life.enter(final)
 
     def outcome(self) -> RunResult:
         """What the workflow gives back; raises for Failed and Error, with the result as detail."""

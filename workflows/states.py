@@ -1,7 +1,7 @@
 """Which state may follow which: the only place that knows (design, section 2)."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 from temporal_runs.status import State
 
@@ -38,3 +38,15 @@ def check_transition(before: State, after: State) -> None:
     """Raises ForbiddenTransition unless `after` may follow `before`."""
     if after not in TRANSITIONS[before]:
         raise ForbiddenTransition(f"{after} may not follow {before}")
+
+
+def ending(state: State, blame: Literal["user", "platform"] | None) -> State:
+    """The final state of a Run that ends in a state, by whose fault.
+
+    One that was stopped does not fail: what is its user's fault only says what the stop found.
+    """
+    if blame == "platform":
+        return State.ERROR
+    if state in (State.STOP_REQUESTED, State.STOPPING):
+        return State.STOPPED
+    return State.FAILED if blame else State.SUCCEEDED

@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
 from typing import IO
 
 from .context import DOCKERFILE, Build, write_archive
@@ -67,12 +69,13 @@ def build_with_buildkit(
         env={**os.environ, "DOCKER_BUILDKIT": "1"},
     )
     assert working.stdout
+    hidden = _lines_of(build.secrets.values())
     lines: deque[str] = deque(maxlen=OUTPUT_LINES)
     failed_at = 1
     try:
         with working.stdout as output:
             for line in output:
-                lines.append(line.rstrip())
+                lines.append(_without(hidden, line.rstrip()))
                 if found := _FAILED_AT.match(lines[-1]):
                     failed_at = int(found[1])
                 progress(Progress(lines[-1]))
@@ -89,3 +92,16 @@ def build_with_buildkit(
         instruction = next((one for one in build.dockerfile.instructions if failed_at <= one.last_line), "")
         raise BuildFailed(str(instruction), failed_at, said)
     raise EngineError(f"buildx could not build {tag}: {said}")
+
+
+def _lines_of(secrets: Iterable[Path]) -> list[str]:
+    """What a build's output must not show, in the lines that it would be printed in; the longest first, since one may
+    be a part of another."""
+    lines = {line.strip() for file in secrets for line in file.read_text(errors="replace").splitlines()}
+    return sorted(filter(None, lines), key=len, reverse=True)
+
+
+def _without(hidden: list[str], line: str) -> str:
+    for secret in hidden:
+        line = line.replace(secret, "***")
+    return line

@@ -17,7 +17,8 @@ from docker.types import DeviceRequest, Mount
 from ._connection import TIMEOUT, Connection, Refused
 from ._times import parsed
 from .console import Console
-from .errors import ContainerMissing, EngineError, EngineUnavailable, ImageNotFound, InvalidContainer
+from .errors import ContainerMissing, EngineError, EngineUnavailable, ImageNotFound, Interrupted, InvalidContainer
+from .interrupt import Interrupt
 
 LOG = {"Type": "local", "Config": {"max-size": "1g", "max-file": "2", "compress": "false"}}
 """Of the drivers that can be read back, `local` keeps bytes that are not UTF-8; the engine's default may be `none`."""
@@ -118,12 +119,18 @@ class Containers:
             error=state.get("Error", ""),
         )
 
-    def wait(self, name: str) -> None:
+    def environment(self, name: str) -> dict[str, str]:
+        """The variables that a container was made with, its image's too; raises ContainerMissing."""
+        variables: list[str] = self._connection.ask(lambda api: api.inspect_container(name))["Config"]["Env"] or []
+        return dict(variable.split("=", 1) for variable in variables if "=" in variable)
+
+    def wait(self, name: str, interrupt: Interrupt | None = None) -> None:
         """Blocks until a container does not run (one that has not been started does not); raises ContainerMissing.
 
         Raises EngineUnavailable when the connection ends before: that says nothing of the container (moby #27987).
+        Raises Interrupted.
         """
-        self._wait(name, "not-running")
+        self._wait(name, "not-running", interrupt)
 
     def signal(self, name: str, signal: str) -> bool:
         """Sends TERM, KILL, ...; False where the container does not run, or is not there."""
@@ -174,9 +181,13 @@ class Containers:
             raise _invalid(error) from None
         return True
 
-    def _wait(self, name: str, condition: str) -> None:
-        response = self._connection.stream("POST", "/containers/{0}/wait", name, params={"condition": condition})
-        if not list(self._connection.messages(response)):
+    def _wait(self, name: str, condition: str, interrupt: Interrupt | None = None) -> None:
+        response = self._connection.stream(
+            "POST", "/containers/{0}/wait", name, params={"condition": condition}, interrupt=interrupt
+        )
+        if not list(self._connection.messages(response, interrupt)):
+            if interrupt and interrupt.is_set:
+                raise Interrupted("interrupted by whoever wanted it")
             raise EngineUnavailable(f"the Docker engine went away while it was asked to wait for {name}")
 
 

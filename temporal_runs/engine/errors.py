@@ -33,7 +33,7 @@ class CredentialsRefused(RegistryUnavailable):
 
 
 class Interrupted(EngineError):
-    """Whoever wanted a pull, build or push has ended it, with its Interrupt."""
+    """Whoever wanted a pull, build, push or wait has ended it, with its Interrupt."""
 
 
 class BuildFailed(EngineError):

@@ -1,4 +1,4 @@
-"""An interrupt ends a pull, build or push at once, from any thread: also one that is silent, by shutting its socket."""
+"""An interrupt ends a pull, build, push or wait at once, from any thread, by shutting its socket: also a silent one."""
 
 import socket
 import threading

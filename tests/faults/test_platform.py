@@ -147,6 +147,25 @@ async def test_an_engine_that_stays_away_is_named(fleet: Fleet, engine: EngineOf
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_an_engine_that_is_gone_for_good_under_a_command_is_named_and_results_are_saved_when_it_is_back(
+    fleet: Fleet, engine: EngineOfItsOwn, stopped: bool
+):
+    project = fleet.project()
+    handle = await fleet.started("true", project=project)
+    engine.end(signal.SIGKILL)
+    if stopped:
+        await handle.stop()
+    result = await error_of(handle)
+    assert result.cause.code == "docker_unavailable"
+    assert result.cause.stage is (State.STOP_REQUESTED if stopped else State.RUNNING)
+    assert result.cause.evidence["host"] == os.uname().nodename
+    await engine.start()
+    saved = await eventually(lambda: fleet.store.head(project, f"recovered/{handle.id}/1"))
+    assert fleet.files(project, saved)["starts"] == b"started\n"
+
+
+@pytest.mark.long
 async def test_a_registry_that_stays_away(fleet: Fleet):
     result = await error_of(await fleet.start("true", environment={"image": "127.0.0.1:1/none:1"}))
     assert result.cause.code == "registry_unavailable"
@@ -232,6 +251,23 @@ async def _drained(executor: Process) -> None:
 
 async def _says(fleet: Fleet, executor_id: str, state: str) -> bool:
     return any(one.id == executor_id and one.state == state for one in await fleet.runs.executors())
+
+
+@pytest.mark.long
+async def test_a_machine_whose_disk_is_full_as_a_command_is_stopped(fleet: Fleet):
+    project = fleet.project()
+    async with small_disk(fleet, "leases") as ledger:
+        handle = await fleet.started("true", project=project)
+        filler = ledger / "filler"
+        with pytest.raises(OSError, match="No space left"):
+            filler.write_bytes(bytes(2 * 2**20))
+        await handle.stop()
+        result = await error_of(handle)
+        assert result.cause.code == "host_disk_full"
+        assert result.cause.stage is State.STOP_REQUESTED
+        filler.unlink()
+        saved = await eventually(lambda: fleet.store.head(project, f"recovered/{handle.id}/1"))
+        assert fleet.files(project, saved)["starts"] == b"started\n"
 
 
 async def _prepares(handle: RunHandle) -> bool:

@@ -237,3 +237,24 @@ async def test_an_executor_that_is_told_twice_ends_at_once_and_its_commands_go_o
 async def _is(fleet: Fleet, state: str) -> bool:
     """What the one executor, which holds one Run, says of itself."""
     return [(one.state, len(one.runs)) for one in await fleet.runs.executors()] == [(state, 1)]
+
+
+@pytest.mark.parametrize("now", [None, "new-value"])
+async def test_a_secret_that_was_removed_or_changed_meanwhile_stays_one(fleet: Fleet, now: str | None):
+    secret = fleet.settings.secrets_folder / "token"
+    secret.parent.mkdir(exist_ok=True)
+    secret.write_text("hunter2-very-secret\n")
+    handle = await fleet.started("echo $TOKEN; exit 1", secrets={"TOKEN": "token"})
+    fleet.executor.kill()
+    if now:
+        secret.write_text(now)
+    else:
+        secret.unlink()
+    fleet.executor.start()
+    fleet.let_go(handle)
+    with pytest.raises(RunFailed) as failure:
+        await handle.result()
+    assert failure.value.result.cause.code == "exit_code"
+    assert "***" in failure.value.result.cause.evidence["last_lines"]
+    history = await fleet.client.get_workflow_handle(handle.id).fetch_history()
+    assert "hunter2" not in history.to_json()

@@ -110,6 +110,16 @@ async def test_a_spec_that_names_what_there_is_not(system: System, wrong, named)
     assert named in result.cause.message
 
 
+async def test_a_secret_that_is_not_text(system: System):
+    folder = system.settings.secrets_folder
+    folder.mkdir(exist_ok=True)
+    (folder / "binary").write_bytes(b"\xff\xfe")
+    result = await failed(await system.start("true", secrets={"A": "binary"}))
+    assert result.cause.code == "invalid_spec"
+    assert "secrets.A" in result.cause.message
+    assert "UTF-8" in result.cause.message
+
+
 @pytest.mark.parametrize(
     "given",
     [

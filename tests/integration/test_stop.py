@@ -2,6 +2,7 @@
 
 import signal
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
@@ -139,3 +140,20 @@ async def test_terminate_frees_everything_and_shows_as_error(system: System):
     saved = await eventually(lambda: system.store.head(project, attempt))
     assert system.files(project, saved)["out.txt"] == b"partial\n"
     assert "out.txt" not in system.files(project)
+
+
+async def test_a_stop_whose_results_no_longer_fit_its_project_ends_stopped_and_says_so(system: System):
+    project = system.project()
+    handle = await system.start(WAITS, project=project, stop_grace=1)
+    await running(handle)
+    # As somebody does who tidies the store by hand: what the Run was given is no version of its project any more.
+    commit = (await handle.status()).input_commit
+    (version,) = Path(system.settings.store_url).glob(f"v/{project}/**/{commit}*")
+    kept = version.read_bytes()
+    version.unlink()
+    await handle.stop()
+    result = await stopped(handle)
+    assert result.cause is None
+    assert commit in result.reason
+    version.write_bytes(kept)
+    await system.require_freed(handle)

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from temporal_runs.status import State
-from temporal_runs.workflows.states import TRANSITIONS, ForbiddenTransition, check_transition
+from temporal_runs.workflows.causes import CAUSES
+from temporal_runs.workflows.states import TRANSITIONS, ForbiddenTransition, check_transition, ending
 
 BEFORE_FINISHING = {
     State.QUEUED,
@@ -55,3 +56,23 @@ def test_every_state_leads_to_an_end(state: State):
         reached |= frontier
     assert any(one.is_final for one in reached)
     assert TRANSITIONS[state] or state.is_final
+
+
+@pytest.mark.parametrize("code", sorted(CAUSES))
+@pytest.mark.parametrize("state", [state for state in State if not state.is_final])
+def test_a_run_may_end_of_any_cause_in_any_state(state: State, code: str):
+    end = ending(state, CAUSES[code].blame)
+    if state is State.STOP_REQUESTED and end is State.STOPPED:
+        check_transition(state, State.STOPPING)
+        state = State.STOPPING
+    check_transition(state, end)
+
+
+@pytest.mark.parametrize("state", [State.STOP_REQUESTED, State.STOPPING])
+def test_a_stopped_run_does_not_fail_but_a_platform_that_does_is_told(state: State):
+    assert ending(state, None) is ending(state, "user") is State.STOPPED
+    assert ending(state, "platform") is State.ERROR
+
+
+def test_what_ended_well_succeeds():
+    assert ending(State.FINISHING, None) is State.SUCCEEDED

@@ -89,3 +89,16 @@ def test_what_was_interrupted_before_never_begins(engine: Engine, registry: str)
     interrupt.set()
     with pytest.raises(Interrupted):
         engine.pull(f"{registry}/any:1", nothing, interrupt=interrupt)
+
+
+def test_a_wait_for_a_command_that_goes_on(engine: Engine, started: Callable[..., str]) -> None:
+    name = started("sleep", "600")
+    interrupt, waits = Interrupt(), threading.Event()
+    set_when(waits, interrupt)
+    waits.set()
+    with pytest.raises(Interrupted):
+        engine.wait(name, interrupt)
+    with pytest.raises(Interrupted):
+        engine.wait(name, interrupt)
+    state = engine.state(name)
+    assert state and state.status == "running"
