@@ -132,6 +132,14 @@ class Stop(Model):
     too_late: bool = False
 
 
+class PinnedInput(Model):
+    """An input of a spec, at one commit."""
+
+    project: str
+    commit: str
+    path: str
+
+
 class RunFacts(Model):
     """What status and result share."""
 
@@ -146,6 +154,8 @@ class RunFacts(Model):
     build: str | None = None
     """the workflow that builds its image, while it waits for that"""
     input_commit: str | None = None
+    inputs: list[PinnedInput] = []
+    """the files of other projects that it reads"""
     output_commit: str | None = None
     environment: str | None = None
     """the revision of a named environment that it runs in, as "name#number" """

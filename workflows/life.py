@@ -6,7 +6,18 @@ from temporalio import workflow
 
 from temporal_runs import metrics, search_attributes
 from temporal_runs.spec import RunSpec
-from temporal_runs.status import Cause, Metric, Results, RunResult, RunStatus, State, StateChange, Stop, Usage
+from temporal_runs.status import (
+    Cause,
+    Metric,
+    PinnedInput,
+    Results,
+    RunResult,
+    RunStatus,
+    State,
+    StateChange,
+    Stop,
+    Usage,
+)
 from temporal_runs.steps import Attempt, Inputs
 from temporal_runs.workflows.details import details
 from temporal_runs.workflows.states import check_transition
@@ -27,6 +38,7 @@ class Life:
         self.executor: str | None = None
         self.build: str | None = None
         self.input_commit: str | None = None
+        self.inputs: list[PinnedInput] = []
         self.output_commit: str | None = None
         self.environment: str | None = None
         self.image: str | None = None
@@ -65,6 +77,7 @@ class Life:
     def pin(self, inputs: Inputs) -> None:
         """What queueing has found out."""
         self.input_commit, self.environment = inputs.commit, inputs.environment_revision
+        self.inputs = inputs.imports
         self.tier = inputs.tier.name
         self._tell(self.state)
 
@@ -131,6 +144,7 @@ class Life:
             "executor": self.executor,
             "build": self.build,
             "input_commit": self.input_commit,
+            "inputs": self.inputs,
             "output_commit": self.output_commit,
             "environment": self.environment,
             "image": self.image,

@@ -1,18 +1,14 @@
 """`temporal-runs logs`: what the command has printed, its own bytes; what there is to say about them goes to stderr."""
 
-import re
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from temporal_runs.cli import exits
+from temporal_runs.cli import exits, moments
 
 if TYPE_CHECKING:
     from temporal_runs.console import Gap, Printed, Stream
-
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def logs(
@@ -38,14 +34,23 @@ def logs(
     stream: Stream | None = None
     if stdout != stderr:
         stream = "stdout" if stdout else "stderr"
-    selection = Selection(stream, None if since is None else moment(since), tail)
+    selection = Selection(stream, moments.read("--since", since), tail)
 
     async def work() -> int:
         handle = (await session.open_runs(Settings.load())).get(id)
-        text = _text(handle.console(follow, selection), timestamps=timestamps)
+        gaps: list[Gap] = []
+        text = _text(handle.console(follow, selection), gaps, timestamps=timestamps)
         if as_json:
             console = b"".join([piece async for piece in text])
-            output.print_json({"run_id": id, "console": console.decode(errors="replace"), "bytes": len(console)})
+            output.print_json(
+                {
+                    "run_id": id,
+                    "console": console.decode(errors="replace"),
+                    "bytes": len(console),
+                    "not_kept": sum(gap.bytes or 0 for gap in gaps),
+                    "losses": sum(gap.bytes is None for gap in gaps),
+                }
+            )
         else:
             stream = stdout_bytes()
             async for piece in text:
@@ -56,29 +61,16 @@ def logs(
     return session.in_loop(work())
 
 
-def moment(text: str) -> datetime:
-    """The time that an age (90s, 10m, 2h, 1d) or a time means, this machine's where it names no zone."""
-    try:
-        if age := re.fullmatch(r"(\d{1,9})([smhd])", text):
-            return datetime.now(UTC) - timedelta(seconds=int(age[1]) * UNITS[age[2]])
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise exits.UsageProblem(
-            f"--since {text}: write an age as 90s, 10m, 2h, 1d, or a time as 2026-01-31T12:00"
-        ) from None
-
-
-async def _text(pieces: "AsyncIterator[Printed | Gap]", *, timestamps: bool) -> AsyncIterator[bytes]:
-    """The bytes of the pieces. Of those that are missing it says on stderr how many they are."""
+async def _text(pieces: "AsyncIterator[Printed | Gap]", gaps: "list[Gap]", *, timestamps: bool) -> AsyncIterator[bytes]:
+    """The bytes of the pieces. Where some are missing it says so on stderr, and notes it in `gaps`."""
     from temporal_runs.cli import output
     from temporal_runs.console import Gap
 
     stamps = _Stamps()
     async for piece in pieces:
         if isinstance(piece, Gap):
-            size = "an unknown number of bytes" if piece.bytes is None else output.size(piece.bytes)
-            why = "lost" if piece.bytes is None else "not kept, for the console's cap"
-            output.on_stderr().print(f"[... {size} {why} ...]")
+            gaps.append(piece)
+            output.on_stderr().print(output.missing(piece.bytes))
         else:
             yield stamps.put(piece) if timestamps else piece.data
 
