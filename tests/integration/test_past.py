@@ -109,15 +109,19 @@ async def test_what_is_missing_in_a_console_is_told_wherever_it_is_shown(termina
     writing.write("stdout", 0, b"one\n")
     writing.write("stdout", 0, b"three\n", after_loss=True)
     writing.close()
-    for command in ("logs", "watch"):
-        shown = await terminal.types(command, handle.id)
-        assert (shown.returncode, shown.stdout) == (0, "one\nthree\n")
-        assert "unknown number of bytes lost" in shown.stderr
+    shown = await terminal.types("logs", handle.id)
+    assert (shown.returncode, shown.stdout) == (0, "one\nthree\n")
+    assert "unknown number of bytes lost" in shown.stderr
+    code, screen = await terminal.types_on_a_screen("watch", handle.id)
+    assert code == 0
+    assert screen.index("one\r\n") < screen.index("unknown number of bytes lost") < screen.index("three\r\n")
     counted = json.loads((await terminal.types("logs", handle.id, "--json")).stdout)
     assert (counted["bytes"], counted["losses"], counted["not_kept"]) == (10, 1, 0)
     system.store.delete(system.store.list(f"console/{handle.id}/")[0])
-    for command in ("logs", "watch"):
-        assert "its last 10 bytes are not in the store" in (await terminal.types(command, handle.id)).stderr
+    refused = await terminal.types("logs", handle.id)
+    assert refused.returncode
+    assert "its last 10 bytes are not in the store" in refused.stderr
+    assert "its last 10 bytes" in (await terminal.types_on_a_screen("watch", handle.id))[1]
 
 
 async def _forgotten(system: System, handle: RunHandle) -> None:
