@@ -97,6 +97,9 @@ class Usage(Model):
     received_bytes: int | None = None
     """from the network"""
     sent_bytes: int | None = None
+    mean_gpu_percent: float | None = None
+    """of the time in which its GPUs were at work; None: it has none, or they do not tell"""
+    peak_gpu_memory_bytes: int | None = None
 
     @property
     def memory_share(self) -> float | None:
