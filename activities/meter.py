@@ -9,7 +9,7 @@ from typing import Any, Literal
 import structlog
 
 from temporal_runs.activities.leases import Holding
-from temporal_runs.engine import Engine, EngineError
+from temporal_runs.engine import Engine, EngineError, gpus
 from temporal_runs.status import Usage
 from temporal_runs.store import Store, StoreError
 from temporal_runs.usage import Reading, Series
@@ -32,6 +32,7 @@ class Meter:
         self._engine = engine
         self._store = store
         self._container = holding.container
+        self._gpus = holding.gpus
         self._place = attempt.run_id, attempt.execution_id, attempt.number
         self._series = Series(cores=tier.cores, memory_limit_bytes=tier.memory)
         self._is_taken_up = False
@@ -77,6 +78,7 @@ class Meter:
         sample = self._engine.sample(self._container)
         if sample is None:
             return
+        gpu = gpus.sample(self._gpus)
         self._series.add(
             Reading(
                 at=time.time(),
@@ -86,6 +88,8 @@ class Meter:
                 written_bytes=sample.written_bytes,
                 received_bytes=sample.received_bytes,
                 sent_bytes=sample.sent_bytes,
+                gpu_percent=gpu and gpu.percent,
+                gpu_memory_bytes=gpu and gpu.memory_bytes,
             )
         )
 

@@ -47,7 +47,7 @@ class Notifying:
             await asyncio.to_thread(self._deliver, notification, activity.info().namespace)
         except NotDelivered as error:
             _count(notification, told="no")
-            log.warning("not told", to=notification.notice.to, error=str(error))
+            log.warning("not told", to=notification.notice.shown, error=str(error))
             raise ApplicationError(str(error), type="not_delivered", non_retryable=error.final) from None
         _count(notification, told="yes")
 

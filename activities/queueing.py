@@ -11,8 +11,8 @@ from temporal_runs.activities.notifying import begin_to_tell, recipients
 from temporal_runs.environments import resolve
 from temporal_runs.project import ProjectSettings
 from temporal_runs.spec import RunSpec
-from temporal_runs.status import RunResult
-from temporal_runs.steps import BuildTicket, Inputs, PinnedInput, Submission, Tier
+from temporal_runs.status import PinnedInput, RunResult
+from temporal_runs.steps import BuildTicket, Inputs, Submission, Tier
 from temporal_runs.store import Store, StoreError
 
 

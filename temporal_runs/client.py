@@ -138,6 +138,10 @@ class Runs:
         if past.input_commit is None:
             raise RunsError(f"{id} ended before its inputs were known: start it again without --same-inputs")
         again: dict[str, Any] = {**spec.model_dump(mode="json", exclude_unset=True), "revision": past.input_commit}
+        if past.inputs:
+            again["inputs"] = [
+                {"project": one.project, "revision": one.commit, "path": one.path} for one in past.inputs
+            ]
         if past.environment:
             name, _, number = past.environment.partition("#")
             again["environment"] = {"name": name, "revision": int(number)}

@@ -203,6 +203,21 @@ class RunHandle:
             except (NoDispatcher, ServerUnavailable) as trouble:
                 await patience.wait(trouble)
 
+    async def remember(self, execution_id: str) -> None:
+        """Notes how an execution ended whose workflow could not, so that it is known after Temporal's retention.
+
+        One that is open, or noted, stays as it is. Raises RunsError, StoreError.
+        """
+        store = await self._runs.store()
+        key = f"runs/{self._id}/{execution_id}.json"
+        if await asyncio.to_thread(store.get, key) is not None:
+            return
+        with asking():
+            info = (await described(self._runs.client, self._id, execution_id)).workflow_execution_info
+        if info.status not in OPEN:
+            outcome = await self._outcome(info)
+            await asyncio.to_thread(store.put, key, outcome.model_dump_json().encode())
+
     def _workflow(self, execution_id: str | None = None) -> WorkflowHandle[Any, Any]:
         # Plain JSON: the caller's client may have another data converter than ours.
         return self._runs.client.get_workflow_handle(self._id, run_id=execution_id, result_type=dict)
@@ -266,15 +281,25 @@ class RunHandle:
 
     async def _remembered(self) -> RunResult:
         """The newest record in the store; raises UnknownRun."""
+        store = await self._runs.store()
+        # Execution ids begin with a clock, so that the last one is the newest.
+        records = [key for key in await self._kept("runs") if key.endswith(".json")]
+        record = await asyncio.to_thread(store.get, records[-1]) if records else None
+        if record is not None:
+            return RunResult.model_validate_json(record)
+        if await self._kept("console"):
+            raise UnknownRun(
+                f"how Run {self._id} ended is not known any more: Temporal has forgotten it, and nobody has noted it. "
+                f"Its console is kept: temporal-runs logs {self._id}"
+            )
+        raise UnknownRun(f"there is no Run {self._id}: `temporal-runs list` shows those there are")
+
+    async def _kept(self, kind: str) -> list[str]:
+        """The keys of what the store has of the Run, sorted; raises UnknownRun for what can be no id."""
         if not re.fullmatch(ID_PATTERN, self._id):
             raise UnknownRun(f"there is no Run {self._id!r}: ids match {ID_PATTERN}")
         store = await self._runs.store()
-        # Execution ids begin with a clock, so that the last one is the newest.
-        records = [key for key in await asyncio.to_thread(store.list, f"runs/{self._id}/") if key.endswith(".json")]
-        record = await asyncio.to_thread(store.get, records[-1]) if records else None
-        if record is None:
-            raise UnknownRun(f"there is no Run {self._id}: `temporal-runs list` shows those there are")
-        return RunResult.model_validate_json(record)
+        return await asyncio.to_thread(store.list, f"{kind}/{self._id}/")
 
     async def _close(self, execution_id: str) -> None:
         """Returns when the workflow closes."""
@@ -285,8 +310,11 @@ class RunHandle:
                 return
 
     async def _execution_id(self) -> str:
-        info = await self._described()
-        return info.execution.run_id if info else (await self._remembered()).execution_id
+        if info := await self._described():
+            return info.execution.run_id
+        if consoles := await self._kept("console"):
+            return consoles[-1].split("/")[2]
+        return (await self._remembered()).execution_id
 
     def _segments(self, follow: bool, selection: Selection) -> AsyncIterator[tuple[Segment, int]]:
         """The console's segments, with the number of bytes that are missing before each."""

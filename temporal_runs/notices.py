@@ -52,6 +52,14 @@ class Notice(BaseModel):
         """The URL or the address."""
         return self.url or self.email or ""
 
+    @property
+    def shown(self) -> str:
+        """The same, for logs and pages: of a URL no more than the host, what follows is a secret often."""
+        if self.url is None:
+            return self.to
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
     def __str__(self) -> str:
         return self.to if set(self.on) == set(OUTCOMES) else f"{self.to}={','.join(self.on)}"
 

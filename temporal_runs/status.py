@@ -97,6 +97,9 @@ class Usage(Model):
     received_bytes: int | None = None
     """from the network"""
     sent_bytes: int | None = None
+    mean_gpu_percent: float | None = None
+    """of the time in which its GPUs were at work; None: it has none, or they do not tell"""
+    peak_gpu_memory_bytes: int | None = None
 
     @property
     def memory_share(self) -> float | None:
@@ -132,6 +135,14 @@ class Stop(Model):
     too_late: bool = False
 
 
+class PinnedInput(Model):
+    """An input of a spec, at one commit."""
+
+    project: str
+    commit: str
+    path: str
+
+
 class RunFacts(Model):
     """What status and result share."""
 
@@ -148,6 +159,8 @@ class RunFacts(Model):
     build_console: str | None = None
     """whose console has what its image's build printed: "workflow id/execution id"; None where it was built before"""
     input_commit: str | None = None
+    inputs: list[PinnedInput] = []
+    """the files of other projects that it reads"""
     output_commit: str | None = None
     environment: str | None = None
     """the revision of a named environment that it runs in, as "name#number" """

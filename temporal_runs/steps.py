@@ -8,7 +8,7 @@ from pydantic import Field
 from temporal_runs.environment import DEFAULT_IMAGE, Environment
 from temporal_runs.notices import Notice
 from temporal_runs.spec import RunSpec
-from temporal_runs.status import Metric, Model, Results, RunResult, Usage
+from temporal_runs.status import Metric, Model, PinnedInput, Results, RunResult, Usage
 
 EndedBy = Literal["itself", "stop", "time_limit"]
 
@@ -74,14 +74,6 @@ class Submission(Model):
 
     run_id: str
     spec: RunSpec
-
-
-class PinnedInput(Model):
-    """An input of a spec, at one commit."""
-
-    project: str
-    commit: str
-    path: str
 
 
 class Inputs(Model):

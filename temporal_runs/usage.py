@@ -27,6 +27,10 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
     received_bytes: int | None = None
     """from the network"""
     sent_bytes: int | None = None
+    gpu_percent: float | None = None
+    """of the time in which its GPUs are at work at that moment, their mean; None where there are none that tell"""
+    gpu_memory_bytes: int | None = None
+    """in use on them at that moment, their sum"""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Rates:
     written: float | None
     received: float | None
     sent: float | None
+    gpu: float | None
+    gpu_memory: int | None
 
 
 class Series(msgspec.Struct):
@@ -50,6 +56,8 @@ class Series(msgspec.Struct):
     memory_limit_bytes: int
     peak_memory_bytes: int = 0
     """of all readings, those that were left out too"""
+    peak_gpu_memory_bytes: int = 0
+    """the same"""
     readings: list[Reading] = []
     spacing: float = 0
     """seconds that there are between two readings, at least"""
@@ -74,6 +82,7 @@ class Series(msgspec.Struct):
     def add(self, reading: Reading) -> None:
         """Takes one more; the last one always stays."""
         self.peak_memory_bytes = max(self.peak_memory_bytes, reading.memory_bytes)
+        self.peak_gpu_memory_bytes = max(self.peak_gpu_memory_bytes, reading.gpu_memory_bytes or 0)
         if len(self.readings) > 1 and reading.at - self.readings[-2].at < self.spacing:
             self.readings[-1] = reading
         else:
@@ -91,6 +100,7 @@ class Series(msgspec.Struct):
         spans = [(after.at - before.at, after.memory_bytes) for before, after in pairwise(self.readings)]
         time = sum(seconds for seconds, _ in spans)
         mean = sum(seconds * memory for seconds, memory in spans) / time if time > 0 else last.memory_bytes
+        gpu = [reading.gpu_percent for reading in self.readings if reading.gpu_percent is not None]
         return Usage(
             cpu_seconds=round(last.cpu_seconds, 3),
             peak_memory_bytes=self.peak_memory_bytes,
@@ -100,6 +110,8 @@ class Series(msgspec.Struct):
             written_bytes=last.written_bytes,
             received_bytes=last.received_bytes,
             sent_bytes=last.sent_bytes,
+            mean_gpu_percent=round(sum(gpu) / len(gpu), 1) if gpu else None,
+            peak_gpu_memory_bytes=self.peak_gpu_memory_bytes if gpu else None,
         )
 
     @property
@@ -127,4 +139,6 @@ def _rates(before: Reading, after: Reading) -> Rates:
         written=rate(before.written_bytes, after.written_bytes),
         received=rate(before.received_bytes, after.received_bytes),
         sent=rate(before.sent_bytes, after.sent_bytes),
+        gpu=after.gpu_percent,
+        gpu_memory=after.gpu_memory_bytes,
     )

@@ -27,7 +27,7 @@ async def run_dispatcher(client: Client, settings: Settings) -> None:
         client,
         task_queue=settings.task_queue,
         plugins=[RunsPlugin(store, settings.tier_table, _delivery(settings)), *traces.plugins(settings)],
-        # Our one workflow is held to determinism in the sandbox by its tests; in here it would take half this process's
+        # Our workflows are held to determinism in the sandbox by their tests; in here it would take half this process's
         # time.
         workflow_runner=UnsandboxedWorkflowRunner(),
         interceptors=[allegiance, Named()],

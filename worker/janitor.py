@@ -15,9 +15,11 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporal_runs.activities.finishing import Finishing
 from temporal_runs.activities.leases import Holding
 from temporal_runs.asking import ANSWER_WITHIN, OPEN, answer_of, described
+from temporal_runs.client import Runs, RunsError
 from temporal_runs.engine import Engine
 from temporal_runs.images import MachineImages
-from temporal_runs.store import Store
+from temporal_runs.steps import Attempt
+from temporal_runs.store import Store, StoreError
 from temporal_runs.worker.ledger import Ledger
 from temporal_runs.worker.rounds import tried_again
 from temporal_runs.workspaces import Workspaces
@@ -44,6 +46,7 @@ class Janitor:
     ) -> None:
         """`look`: set when a Run may be over, so that it is not left to the next time."""
         self._client = client
+        self._runs = Runs(client, store=store)
         self._ledger = ledger
         self._engine = engine
         self._workspaces = workspaces
@@ -75,6 +78,7 @@ class Janitor:
             with tried_again("not freed yet", run_id=attempt.run_id):
                 if await self._is_over(holding):
                     await asyncio.to_thread(self._finishing.recover, holding)
+                    await self._remember(holding.request.attempt)
                     self._ledger.forget(holding.token)
                     log.info("freed", run_id=attempt.run_id, attempt=attempt.number)
         for sweep in (
@@ -102,6 +106,13 @@ class Janitor:
         workflow = self._client.get_workflow_handle(attempt.run_id, run_id=attempt.execution_id)
         current: str | None = await answer_of(workflow, "lease", None, ANSWER_WITHIN)
         return current != holding.token
+
+    async def _remember(self, attempt: Attempt) -> None:
+        """Notes how a Run ended whose workflow was terminated; its place does not wait for that."""
+        try:
+            await self._runs.get(attempt.run_id).remember(attempt.execution_id)
+        except (RunsError, StoreError) as error:
+            log.warning("its end is not noted", run_id=attempt.run_id, error=str(error))
 
     def _remove_what_nobody_holds(self) -> None:
         containers = {name for name, _ in self._engine.containers(self._labels)}

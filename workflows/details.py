@@ -82,6 +82,7 @@ def _short(image: str) -> str:
 
 def _commands(status: RunStatus) -> Iterator[str]:
     yield f"Console: `temporal-runs logs {status.run_id}`"
+    yield f"What it used: `temporal-runs usage {status.run_id}`"
     if status.state is State.QUEUED:
         yield f"How many are ahead of it: `temporal-runs status {status.run_id}`"
     if not status.state.is_final:

@@ -38,13 +38,14 @@ class Fault(Exception):
 class ExecutorLost(Exception):
     """The executor was silent for as long as its lease, or says itself that the lease is lost.
 
-    `began`: it may have taken the phase before.
+    `began`: it may have taken the phase before. `last_lines`: what it last said that was printed there.
     """
 
-    def __init__(self, began: bool, message: str = "did not answer in time") -> None:
+    def __init__(self, began: bool, message: str = "did not answer in time", last_lines: str | None = None) -> None:
         super().__init__(message)
         self.began = began
         self.message = message
+        self.last_lines = last_lines
 
 
 class Options(TypedDict, total=False):
@@ -75,11 +76,11 @@ async def asked_twice(ask: Callable[[], Awaitable[Result]]) -> Result:
     try:
         return await ask()
     except ExecutorLost as silent:
-        began = silent.began
+        first = silent
     try:
         return await ask()
     except ExecutorLost as lost:
-        raise ExecutorLost(began or lost.began, lost.message) from None
+        raise ExecutorLost(first.began or lost.began, lost.message, lost.last_lines or first.last_lines) from None
 
 
 def meaning(error: ActivityError, stage: State) -> Fault | ExecutorLost:
@@ -89,9 +90,9 @@ def meaning(error: ActivityError, stage: State) -> Fault | ExecutorLost:
             return Fault(cause("queue_limit", stage, "no machine of its tier came free within its queue_limit"))
         case TimeoutError(type=TimeoutType.SCHEDULE_TO_START) as timeout:
             taken_before = timeout.cause is not None or bool(timeout.last_heartbeat_details)
-            return ExecutorLost(began=taken_before)
-        case TimeoutError():
-            return ExecutorLost(began=True)
+            return ExecutorLost(began=taken_before, last_lines=_last_lines(timeout))
+        case TimeoutError() as timeout:
+            return ExecutorLost(began=True, last_lines=_last_lines(timeout))
         case ApplicationError() as failure:
             evidence: dict[str, Any] = failure.details[0] if failure.details else {}
             if failure.type == "executor_lost":
@@ -99,3 +100,12 @@ def meaning(error: ActivityError, stage: State) -> Fault | ExecutorLost:
             return Fault(cause(failure.type or "internal", stage, failure.message, evidence))
         case unknown:
             return Fault(cause("internal", stage, f"{error.activity_type}: {unknown}"))
+
+
+def _last_lines(timeout: TimeoutError) -> str | None:
+    """The last ones that a heartbeat told of."""
+    match timeout.last_heartbeat_details:
+        case [{"last_lines": str(lines)}, *_]:
+            return lines
+        case _:
+            return None

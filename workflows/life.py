@@ -6,7 +6,18 @@ from temporalio import workflow
 
 from temporal_runs import metrics, search_attributes
 from temporal_runs.spec import RunSpec
-from temporal_runs.status import Cause, Metric, Results, RunResult, RunStatus, State, StateChange, Stop, Usage
+from temporal_runs.status import (
+    Cause,
+    Metric,
+    PinnedInput,
+    Results,
+    RunResult,
+    RunStatus,
+    State,
+    StateChange,
+    Stop,
+    Usage,
+)
 from temporal_runs.steps import Attempt, Inputs
 from temporal_runs.workflows.details import details
 from temporal_runs.workflows.states import check_transition
@@ -28,6 +39,7 @@ class Life:
         self.build: str | None = None
         self.build_console: str | None = None
         self.input_commit: str | None = None
+        self.inputs: list[PinnedInput] = []
         self.output_commit: str | None = None
         self.environment: str | None = None
         self.image: str | None = None
@@ -66,6 +78,7 @@ class Life:
     def pin(self, inputs: Inputs) -> None:
         """What queueing has found out."""
         self.input_commit, self.environment = inputs.commit, inputs.environment_revision
+        self.inputs = inputs.imports
         self.tier = inputs.tier.name
         self._tell(self.state)
 
@@ -133,6 +146,7 @@ class Life:
             "build": self.build,
             "build_console": self.build_console,
             "input_commit": self.input_commit,
+            "inputs": self.inputs,
             "output_commit": self.output_commit,
             "environment": self.environment,
             "image": self.image,

@@ -38,7 +38,7 @@ class Notify:
         failures: list[str] = []
         for notice, end in zip(recipients, ends, strict=True):
             if isinstance(end, ActivityError):
-                failures.append(f"{notice.to}: {end.cause}")
+                failures.append(f"{notice.shown}: {end.cause}")
             elif end:
                 raise end
         if failures:
@@ -48,7 +48,7 @@ class Notify:
         await workflow.execute_activity(
             "deliver",
             Notification(notice=notice, result=result),
-            summary=f"tells {notice.to}"[:200],
+            summary=f"tells {notice.shown}"[:200],
             start_to_close_timeout=ONE_TRY,
             schedule_to_close_timeout=A_DAY,
             retry_policy=AGAIN_AND_AGAIN,

@@ -112,12 +112,17 @@ class Phases:
             Lease,
             task_queue=tier_queue(spec.tier),
             start_to_close_timeout=SOON,
-            schedule_to_close_timeout=timedelta(seconds=spec.queue_limit) if spec.queue_limit else None,
+            schedule_to_close_timeout=self._patience(spec.queue_limit) if spec.queue_limit else None,
             priority=Priority(priority_key=spec.priority, fairness_key=spec.owner[:64]),
             # What the Web UI shows of a Run that waits; it costs no event.
             summary=f"waits for tier {spec.tier} since {workflow.now():%Y-%m-%d %H:%M:%S} UTC; "
             f"why: temporal-runs status {request.attempt.run_id}",
         )
+
+    def _patience(self, queue_limit: float) -> timedelta:
+        """What is left of it, after the wait for a place of its project; a second at least, to look for room."""
+        waited = (workflow.now() - self._life.history[-1].at).total_seconds()
+        return timedelta(seconds=min(queue_limit, max(queue_limit - waited, 1)))
 
     async def prepare(self, assignment: Assignment) -> Prepared:
         inputs = assignment.inputs

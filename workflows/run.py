@@ -239,7 +239,10 @@ class Run:
     def lost(self, assignment: Assignment, lost: ExecutorLost) -> Cause:
         lease = assignment.lease
         message = f"executor {lease.executor} on {lease.host} {lost.message}"
-        return cause("executor_lost", self.life.state, message, {"executor": lease.executor, "host": lease.host})
+        evidence = {"executor": lease.executor, "host": lease.host}
+        if lost.last_lines:
+            evidence["last_lines"] = lost.last_lines
+        return cause("executor_lost", self.life.state, message, evidence)
 
     async def release(self) -> None:
         if self.assignment:

@@ -92,7 +92,7 @@ async def follow(
         with live.LiveView(page, console_to) as view:
             drawing = asyncio.create_task(_keep_drawing(handle, view))
             try:
-                return await _told(handle, page, selection, view.write, view.show)
+                return await _told(handle, page, selection, view.write, view.say, view.show)
             finally:
                 drawing.cancel()
                 await asyncio.gather(drawing, return_exceptions=True)
@@ -104,7 +104,11 @@ async def follow(
             console.end_line(page)
             page.print(output.state_line(status))
 
-        return await _told(handle, page, selection, console.write, show)
+        def say(text: str) -> None:
+            console.end_line(page)
+            page.print(text)
+
+        return await _told(handle, page, selection, console.write, say, show)
 
 
 async def follow_states(handle: RunHandle, talk: Console, show: Callable[[RunStatus], None]) -> RunStatus:
@@ -123,6 +127,7 @@ async def _told(
     page: Console,
     selection: Selection,
     write: Callable[[bytes], None],
+    say: Callable[[str], None],
     show: Callable[[RunStatus], None],
 ) -> RunStatus:
     """Gives each state and each piece of the console to whom shows them, in the order in which they belong."""
@@ -131,7 +136,8 @@ async def _told(
     try:
         async for status in handle.watch():
             if copying is None:
-                copying = asyncio.create_task(_copy(handle.console(follow=True, selection=selection), write))
+                pieces = handle.console(follow=True, selection=selection)
+                copying = asyncio.create_task(_copy(pieces, write, say))
             if status.state in (State.FINISHING, State.STOPPING) or status.state.is_final:
                 await asyncio.wait({copying}, timeout=CONSOLE_WITHIN)
             show(status)
@@ -140,7 +146,7 @@ async def _told(
             await copying
         except (RunsError, StoreError) as trouble:
             # How the Run ended is known all the same.
-            page.print(f"Its console cannot be read: {trouble}")
+            say(f"Its console cannot be read: {trouble}")
         return status
     finally:
         if copying is not None:
@@ -148,9 +154,13 @@ async def _told(
             await asyncio.gather(copying, return_exceptions=True)
 
 
-async def _copy(pieces: AsyncIterator[Printed | Gap], write: Callable[[bytes], None]) -> None:
+async def _copy(
+    pieces: AsyncIterator[Printed | Gap], write: Callable[[bytes], None], say: Callable[[str], None]
+) -> None:
     async for piece in pieces:
-        if isinstance(piece, Printed):
+        if isinstance(piece, Gap):
+            say(output.missing(piece.bytes))
+        else:
             write(piece.data)
 
 

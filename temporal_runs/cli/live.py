@@ -87,6 +87,11 @@ class LiveView:
         if time.monotonic() - self._drawn_at > DRAW_SECONDS:
             self.draw()
 
+    def say(self, text: str) -> None:
+        """Talk that belongs behind what the console has printed so far."""
+        self.draw()
+        self._page.print(text)
+
     def draw(self) -> None:
         """Writes the lines of the console that have come, and shows the Run as it is at this moment."""
         self._drawn_at = time.monotonic()

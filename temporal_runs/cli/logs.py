@@ -3,23 +3,19 @@
 So do the lines that its image's build and pull printed, each marked by its phase.
 """
 
-import re
 import sys
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from temporal_runs.cli import exits
+from temporal_runs.cli import exits, moments
 
 if TYPE_CHECKING:
     from temporal_runs.client import RunHandle
     from temporal_runs.console import Gap, Printed, Stream
     from temporal_runs.phases import Phase
-
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Shown(StrEnum):
@@ -56,7 +52,7 @@ def logs(
     stream: Stream | None = None
     if stdout != stderr:
         stream = "stdout" if stdout else "stderr"
-    selection = Selection(stream, None if since is None else moment(since), tail)
+    selection = Selection(stream, moments.read("--since", since), tail)
 
     of_image = phase.value if phase and phase is not Shown.RUN else None
     if of_image and selection != EVERYTHING:
@@ -70,7 +66,8 @@ def logs(
             pieces = (piece async for _, piece in handle.phase_console(of_image, follow))
         else:
             pieces = handle.console(follow, selection)
-        text = _text(pieces, timestamps=timestamps)
+        gaps: list[Gap] = []
+        text = _text(pieces, gaps, timestamps=timestamps)
         marked = _of_phases(handle, follow=follow, timestamps=timestamps)
         with_phases = phase is None and selection == EVERYTHING
         if as_json:
@@ -79,7 +76,11 @@ def logs(
             if with_phases:
                 async for of, piece in marked:
                     told[of] = told.get(of, "") + piece.decode(errors="replace")
-            output.print_json({"run_id": id, **told, "bytes": len(console)})
+            missing = {
+                "not_kept": sum(gap.bytes or 0 for gap in gaps),
+                "losses": sum(gap.bytes is None for gap in gaps),
+            }
+            output.print_json({"run_id": id, **told, "bytes": len(console), **missing})
             return exits.DONE
         if with_phases:
             async for of, piece in marked:
@@ -95,26 +96,16 @@ def logs(
     return session.in_loop(work())
 
 
-def moment(text: str) -> datetime:
-    """The time that an age (90s, 10m, 2h, 1d) or a time means, this machine's where it names no zone."""
-    try:
-        if age := re.fullmatch(r"(\d{1,9})([smhd])", text):
-            return datetime.now(UTC) - timedelta(seconds=int(age[1]) * UNITS[age[2]])
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise exits.UsageProblem(
-            f"--since {text}: write an age as 90s, 10m, 2h, 1d, or a time as 2026-01-31T12:00"
-        ) from None
-
-
-async def _text(pieces: "AsyncIterator[Printed | Gap]", *, timestamps: bool) -> AsyncIterator[bytes]:
-    """The bytes of the pieces. Of those that are missing it says on stderr how many they are."""
+async def _text(pieces: "AsyncIterator[Printed | Gap]", gaps: "list[Gap]", *, timestamps: bool) -> AsyncIterator[bytes]:
+    """The bytes of the pieces. Where some are missing it says so on stderr, and notes it in `gaps`."""
+    from temporal_runs.cli import output
     from temporal_runs.console import Gap
 
     stamps = _Stamps()
     async for piece in pieces:
         if isinstance(piece, Gap):
-            _say(piece)
+            gaps.append(piece)
+            output.on_stderr().print(output.missing(piece.bytes))
         else:
             yield stamps.put(piece) if timestamps else piece.data
 
@@ -131,21 +122,13 @@ async def _of_phases(handle: "RunHandle", *, follow: bool, timestamps: bool) -> 
     try:
         async for phase, piece in handle.phase_console(follow=follow):
             if isinstance(piece, Gap):
-                _say(piece)
+                output.on_stderr().print(output.missing(piece.bytes))
             else:
                 yield phase, stamps.put(piece) if timestamps else piece.data
     except UnknownRun:
         raise
     except (RunsError, StoreError) as trouble:
         output.on_stderr().print(f"What its image's build and pull printed cannot be read: {trouble}")
-
-
-def _say(gap: "Gap") -> None:
-    from temporal_runs.cli import output
-
-    size = "an unknown number of bytes" if gap.bytes is None else output.size(gap.bytes)
-    why = "lost" if gap.bytes is None else "not kept, for the console's cap"
-    output.on_stderr().print(f"[... {size} {why} ...]")
 
 
 class _Stamps:

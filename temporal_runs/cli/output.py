@@ -85,6 +85,13 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
+def missing(count: int | None) -> str:
+    """Stands where bytes of a console are missing; None: nobody knows how many."""
+    if count is None:
+        return "[... an unknown number of bytes lost ...]"
+    return f"[... {size(count)} not kept, for the console's cap ...]"
+
+
 def clock(moment: datetime) -> str:
     """A time of this machine's day."""
     return moment.astimezone().strftime("%H:%M:%S")

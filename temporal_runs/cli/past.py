@@ -1,17 +1,15 @@
 """Runs that were: found again, told from beginning to end, compared, and started once more."""
 
 import sys
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from temporal_runs.cli import exits
+from temporal_runs.cli import exits, moments
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunId = Annotated[str, typer.Argument(metavar="ID", help="The Run's id.", show_default=False)]
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def list_runs(
@@ -46,8 +44,8 @@ def list_runs(
         owner=owner,
         cause=cause,
         tags=tuple(tag or ()),
-        since=_moment("--since", since),
-        until=_moment("--until", until),
+        since=moments.read("--since", since),
+        until=moments.read("--until", until),
     )
 
     async def work() -> int:
@@ -118,15 +116,18 @@ def compare(
 
     async def work() -> int:
         runs = await session.open_runs(Settings.load())
-        found = differences(await runs.get(one).status(), await runs.get(other).status())
+        a, b = await runs.get(one).status(), await runs.get(other).status()
+        found = differences(a, b)
         if as_json:
-            output.print_json({name: {"a": a, "b": b} for name, a, b in found})
+            output.print_json({name: {"a": of_one, "b": of_other} for name, of_one, of_other in found})
             return exits.DONE
-        rows = [(name, _said(a), _said(b)) for name, a, b in found]
+        rows = [(name, _said(of_one), _said(of_other)) for name, of_one, of_other in found]
         output.on_stdout().print(output.table(("", one, other), rows))
-        commits = next(((a, b) for name, a, b in found if name == "input_commit" and a and b), None)
-        if commits:
-            output.on_stderr().print(f"Their files: temporal-runs files diff --from {commits[0]} --to {commits[1]}")
+        project = (a.spec or {}).get("project")
+        of_one_project = project == (b.spec or {}).get("project")
+        if of_one_project and a.input_commit and b.input_commit and a.input_commit != b.input_commit:
+            versions = f"--from {a.input_commit} --to {b.input_commit}"
+            output.on_stderr().print(f"Their files: temporal-runs files diff --project {project} {versions}")
         return exits.DONE
 
     return session.in_loop(work())
@@ -158,16 +159,3 @@ def rerun(
 
 def _said(value: Any) -> str:
     return "-" if value is None else " ".join(str(value).split())
-
-
-def _moment(option: str, text: str | None) -> datetime | None:
-    """The moment that is meant by a time, or by how long ago it was; of this machine's zone where none is said."""
-    if text is None:
-        return None
-    number, unit = text[:-1], text[-1:]
-    if number.isdecimal() and unit in UNITS:
-        return datetime.now().astimezone() - timedelta(seconds=int(number) * UNITS[unit])
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError:
-        raise exits.UsageProblem(f"{option} {text}: write 30m, 2h, 7d or a time like 2026-11-25T08:00") from None

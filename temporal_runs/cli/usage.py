@@ -30,7 +30,7 @@ def usage(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary and the readings as JSON.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the readings, a line for each.")] = False,
 ) -> int:
-    """Draw what the command used: CPU, memory, disk, network."""
+    """Draw what the command used: CPU, memory, disk, network, GPUs."""
     from temporal_runs.cli import output, session
     from temporal_runs.settings import Settings
 
@@ -163,6 +163,17 @@ def drawing(series: "Series", page: "Console") -> "Table":
     ):
         if whole is not None:
             row(name, course, each_second(course[-1]) if course else "", f"{output.size(whole)} in all")
+    if total.mean_gpu_percent is not None:
+        now = series.readings[-1]
+        row(
+            "GPU",
+            [rate.gpu for rate in rates],
+            f"{now.gpu_percent or 0:.0f} %",
+            f"mean {total.mean_gpu_percent:.0f} %",
+            100,
+        )
+        whole = f"{output.size(total.peak_gpu_memory_bytes or 0)} at most"
+        row("GPU memory", [rate.gpu_memory for rate in rates], output.size(now.gpu_memory_bytes or 0), whole)
     return grid
 
 

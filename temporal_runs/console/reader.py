@@ -47,14 +47,16 @@ class ConsoleReader:
     ) -> AsyncIterator[Segment]:
         """What is kept from there on as it comes, until the end mark, or until no more can come (`is_over`).
 
-        Raises StoreCorrupt where it is not what was printed.
+        Raises StoreCorrupt where it is not what was printed, or where its end mark tells of more than there is.
         """
         searched = 0.0
         over = False
+        end: End | None = None
         crc32 = 0 if offset == 0 else None
         while True:
             # Asked before the look, so that what was written until then is still seen.
-            over = over or await asyncio.to_thread(self.end) is not None or (is_over is not None and await is_over())
+            end = end or await asyncio.to_thread(self.end)
+            over = over or end is not None or (is_over is not None and await is_over())
             segment = await asyncio.to_thread(self._segments.get, offset)
             if not segment and (over or time.monotonic() - searched >= SEARCH):
                 searched = time.monotonic()
@@ -64,6 +66,8 @@ class ConsoleReader:
                 offset = segment.end
                 yield segment
             elif over:
+                if end:
+                    _require_whole(end, offset, crc32)
                 return
             else:
                 await asyncio.sleep(POLL)
@@ -89,3 +93,14 @@ def _proven(segment: Segment, offset: int, crc32: int | None) -> int | None:
     if crc32 != segment.crc32:
         raise StoreCorrupt(f"the console is not what was printed: its bytes {offset} to {segment.end} differ")
     return crc32
+
+
+def _require_whole(end: End, offset: int, crc32: int | None) -> None:
+    """Raises StoreCorrupt unless what was read up to there is all that the end mark tells of."""
+    if offset < end.bytes:
+        raise StoreCorrupt(
+            f"the console is not whole: its last {end.bytes - offset:,} bytes are not in the store any more, of "
+            f"{end.bytes:,} that were printed"
+        )
+    if crc32 is not None and (offset, crc32) != (end.bytes, end.crc32):
+        raise StoreCorrupt(f"the console is not what was printed: {offset:,} bytes with another checksum")

@@ -52,10 +52,16 @@ async def test_a_stop_while_its_executor_is_away(fleet: Fleet):
 async def test_an_executor_that_stays_away_is_lost_and_its_results_are_recovered(fleet: Fleet):
     project = fleet.project()
     handle = await fleet.started("true", project=project)
+
+    async def last_lines() -> str | None:
+        return ((await handle.status()).progress or {}).get("last_lines")
+
+    printed = await eventually(last_lines)
     fleet.executor.kill()
     with pytest.raises(RunError) as error:
         await handle.result()
     assert error.value.result.cause.code == "executor_lost"
+    assert error.value.result.cause.evidence["last_lines"] == printed
     fleet.executor.start()
     saved = await eventually(lambda: fleet.store.head(project, f"recovered/{handle.id}/1"))
     assert fleet.files(project, saved)["starts"] == b"started\n"

@@ -51,6 +51,22 @@ async def test_no_more_are_on_their_way_and_the_urgent_go_first(system: System, 
     await eventually(lambda: nobody_is_left(system, project))
 
 
+async def test_a_wait_for_the_project_leaves_less_of_the_queue_limit_for_the_machine(system: System, project: str):
+    first, second = [await system.begun("true", project=project) for _ in range(2)]
+    later = await system.start("true", project=project, queue_limit=100)
+    await eventually(lambda: waits(later))
+    for handle in (first, second):
+        system.let_go(handle)
+    await later.result()
+    history = await system.client.get_workflow_handle(later.id).fetch_history()
+    [asked] = [
+        event.activity_task_scheduled_event_attributes
+        for event in history.events
+        if event.activity_task_scheduled_event_attributes.activity_type.name == "acknowledge"
+    ]
+    assert asked.schedule_to_close_timeout.ToTimedelta() < timedelta(seconds=100)
+
+
 async def test_the_place_of_a_run_that_was_terminated_is_given_to_another(
     system: System, project: str, monkeypatch: pytest.MonkeyPatch
 ):

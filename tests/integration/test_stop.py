@@ -23,6 +23,12 @@ def states(facts) -> list[State]:
     return [change.state for change in facts.history]
 
 
+def only_version(system: System, project: str, commit: str) -> Path:
+    """The file of the store that holds a version of a project."""
+    (version,) = Path(system.settings.store_url).glob(f"v/{project}/**/{commit}*")
+    return version
+
+
 async def stopped(handle):
     with pytest.raises(RunStopped) as stop:
         await handle.result()
@@ -148,7 +154,8 @@ async def test_a_stop_whose_results_no_longer_fit_its_project_ends_stopped_and_s
     await running(handle)
     # As somebody does who tidies the store by hand: what the Run was given is no version of its project any more.
     commit = (await handle.status()).input_commit
-    (version,) = Path(system.settings.store_url).glob(f"v/{project}/**/{commit}*")
+    assert commit
+    version = only_version(system, project, commit)
     kept = version.read_bytes()
     version.unlink()
     await handle.stop()

@@ -302,3 +302,36 @@ def test_a_part_is_selected(store: Store, selection: Selection, expected: bytes)
     segments = list(reader(store).backwards())[::-1]
     shown = [piece for one in segments if one.end > begin for piece in one.cut(begin, one.end).printed()]
     assert b"".join(piece.data for piece in shown if isinstance(piece, Printed) and selection.shows(piece)) == expected
+
+
+async def followed(store: Store, offset: int = 0) -> bytes:
+    return b"".join([segment.data async for segment in reader(store).follow(offset)])
+
+
+@pytest.mark.parametrize("offset", [0, 3, SEGMENT])
+async def test_a_console_whose_end_is_missing_is_not_taken_for_whole(store: Store, offset: int):
+    writing = writer(store)
+    writing.print(b"a" * SEGMENT)
+    writing.print(b"the end")
+    writing.close()
+    store.delete(store.list("console/")[1])
+    with pytest.raises(StoreCorrupt, match=f"its last 7 bytes .* of {SEGMENT + 7:,}"):
+        await followed(store, offset)
+
+
+async def test_a_console_of_which_nothing_is_left_is_not_taken_for_an_empty_one(store: Store):
+    writing = writer(store)
+    writing.print(b"all")
+    writing.close()
+    store.delete(store.list("console/")[0])
+    with pytest.raises(StoreCorrupt, match="its last 3 bytes"):
+        await followed(store)
+
+
+async def test_a_console_is_held_against_the_checksum_of_its_end_mark(store: Store):
+    writing = writer(store)
+    writing.print(b"all")
+    writing.close()
+    store.put(store.list("console/")[-1], b'{"bytes": 3, "crc32": 1, "losses": 0}')
+    with pytest.raises(StoreCorrupt, match="another checksum"):
+        await followed(store)

@@ -57,6 +57,11 @@ def test_a_notice_that_cannot_be_meant_is_refused(notice: dict, field: str, prob
     assert refused.value.field == field
 
 
+def test_a_webhook_is_shown_without_what_may_be_a_secret_in_it():
+    assert Notice(url="https://hooks.example.org:8443/T0/secret?token=1").shown == "https://hooks.example.org:8443"
+    assert Notice(email="ada@example.org").shown == "ada@example.org"
+
+
 def test_those_of_spec_and_project_are_told_of_their_outcomes_once(store: Store):
     ProjectSettings(
         notify=[Notice(url="https://h/x", on=["Failed"]), Notice(email="ada@example.org"), Notice(url="https://h/y")]

@@ -59,3 +59,13 @@ def test_a_drawing_shows_the_greatest_values_and_fits():
     assert sparkline([1, 1], 80, top=8) == "▂▂"
     assert sparkline([0.0], 80) == "▁"
     assert sparkline([], 80) == ""
+
+
+def test_gpus_are_part_of_it_where_there_are_any():
+    made = series(
+        Reading(0, 0, 1, gpu_percent=20, gpu_memory_bytes=7), Reading(1, 0, 1, gpu_percent=60, gpu_memory_bytes=5)
+    )
+    assert (made.usage.mean_gpu_percent, made.usage.peak_gpu_memory_bytes) == (40, 7)
+    assert (made.rates[0].gpu, made.rates[0].gpu_memory) == (60, 5)
+    without = series(Reading(0, 0, 1)).usage
+    assert (without.mean_gpu_percent, without.peak_gpu_memory_bytes) == (None, None)
