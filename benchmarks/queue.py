@@ -28,7 +28,16 @@ from temporalio.client import Client
 from benchmarks.system import process
 from temporal_runs.client import RunHandle, Runs
 from temporal_runs.connection import connect
-from temporal_runs.engine import ContainerSpec, ContainerState, EngineError, ImageInfo, ListedImage, Piece, Sample
+from temporal_runs.engine import (
+    ContainerSpec,
+    ContainerState,
+    EngineError,
+    ImageInfo,
+    Interrupt,
+    ListedImage,
+    Piece,
+    Sample,
+)
 from temporal_runs.settings import Settings
 from temporal_runs.steps import Lease, Request
 from temporal_runs.store import Store
@@ -93,7 +102,7 @@ class NoEngine:
             time.sleep(0.05)
         self._over[name].set()
 
-    def wait(self, name: str) -> None:
+    def wait(self, name: str, interrupt: Interrupt | None = None) -> None:
         self._over[name].wait()
 
     def state(self, name: str) -> ContainerState | None:
