@@ -9,6 +9,7 @@ from temporalio.client import WorkflowExecutionStatus
 
 from temporal_runs.client import RunError, RunStopped
 from temporal_runs.status import State
+from temporal_runs.store.history import History
 from tests.conftest import System, eventually
 
 WAITS = "echo partial > out.txt; echo ready; while true; do sleep 0.05; done"
@@ -21,12 +22,6 @@ async def running(handle) -> None:
 
 def states(facts) -> list[State]:
     return [change.state for change in facts.history]
-
-
-def only_version(system: System, project: str, commit: str) -> Path:
-    """The file of the store that holds a version of a project."""
-    (version,) = Path(system.settings.store_url).glob(f"v/{project}/**/{commit}*")
-    return version
 
 
 async def stopped(handle):
@@ -155,7 +150,7 @@ async def test_a_stop_whose_results_no_longer_fit_its_project_ends_stopped_and_s
     # As somebody does who tidies the store by hand: what the Run was given is no version of its project any more.
     commit = (await handle.status()).input_commit
     assert commit
-    version = only_version(system, project, commit)
+    version = Path(system.settings.store_url) / History(system.store.objects, project).key(commit)
     kept = version.read_bytes()
     version.unlink()
     await handle.stop()
