@@ -109,6 +109,9 @@ class Command:
         self._holding = await asyncio.to_thread(self._leases.update, self._holding.token, **changes)
 
     async def _wait(self) -> ContainerState | None:
+        if self._holding.engine_lost_at:
+            # Missed by a process that has been killed since: the engine may have kept the command.
+            await self._engine_is_back()
         while True:
             try:
                 await asyncio.to_thread(self._engine.wait, self.container, self._let_go)

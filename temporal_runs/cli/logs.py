@@ -126,7 +126,7 @@ async def _of_phases(handle: "RunHandle", *, follow: bool, timestamps: bool) -> 
             else:
                 yield phase, stamps.put(piece) if timestamps else piece.data
     except UnknownRun:
-        raise
+        return  # what its command printed may be there all the same; where it is not, that says so
     except (RunsError, StoreError) as trouble:
         output.on_stderr().print(f"What its image's build and pull printed cannot be read: {trouble}")
 

@@ -77,8 +77,9 @@ async def test_an_engine_that_restarts_under_a_command_is_an_error_that_keeps_it
     assert fleet.files(project, result.output_commit)["starts"] == b"started\n"
 
 
+@pytest.mark.parametrize("executor_dies", [False, True], ids=["", "and its executor too"])
 async def test_an_engine_that_keeps_its_containers_harms_none_as_it_restarts(
-    fleet: Fleet, keeping_engine: EngineOfItsOwn
+    fleet: Fleet, keeping_engine: EngineOfItsOwn, executor_dies: bool
 ):
     project = fleet.project()
     handle = await fleet.started("seq 1 1000", project=project)
@@ -89,7 +90,11 @@ async def test_an_engine_that_keeps_its_containers_harms_none_as_it_restarts(
 
     keeping_engine.end(signal.SIGKILL)
     await eventually(is_missed)
+    if executor_dies:
+        fleet.second_executor.kill()
     client = await keeping_engine.start()
+    if executor_dies:
+        fleet.second_executor.start()
     await eventually(lambda: not is_missed())
     (container,) = client.containers.list(filters={"name": f"run-{handle.id}"})
     container.exec_run(["touch", "/mnt/go"])
