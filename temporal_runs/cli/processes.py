@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from temporal_runs.settings import Settings
     from temporal_runs.worker.room import Offer
 
+ENDS_WITHIN = 30.0
+"""Seconds: beyond them nothing is under way but asking a server that is away."""
+
 executor_app = typer.Typer(rich_markup_mode=None)
 executor_app.command("drain")(fleet.drain)
 
@@ -163,11 +166,12 @@ async def _client(settings: "Settings") -> "Client":
 
 
 async def _until_told(work: "Coroutine[Any, Any, int]", drain: "asyncio.Event | None" = None) -> int:
-    """Does the work until SIGINT or SIGTERM asks for its end, and waits for that end.
+    """Does the work until SIGINT or SIGTERM asks for its end, and waits `ENDS_WITHIN` for that end.
 
     Work that can `drain` is let end by itself at the first SIGTERM.
     """
     import asyncio
+    import os
     import signal
 
     told = asyncio.Event()
@@ -188,6 +192,10 @@ async def _until_told(work: "Coroutine[Any, Any, int]", drain: "asyncio.Event | 
     if working.done():
         return working.result()
     working.cancel()
+    await asyncio.wait({working}, timeout=ENDS_WITHIN)
+    if not working.done():
+        # Temporal's worker asks on for as long as its server is away. To die at any moment does no harm.
+        os._exit(exits.DONE)
     try:
         return await working
     except asyncio.CancelledError:

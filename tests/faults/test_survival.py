@@ -1,5 +1,6 @@
 """Any process is killed during a Run: its command executes once, its console is whole, its results come back."""
 
+import asyncio
 import signal
 import sys
 from pathlib import Path
@@ -118,6 +119,14 @@ async def test_the_server_is_killed_and_comes_back(fleet: Fleet):
     assert result.state is State.SUCCEEDED
     assert fleet.files(project)["starts"] == b"started\n"
     assert json.loads(fleet.store.get(f"console/{handle.id}/{result.execution_id}/1/end"))["bytes"] == 11
+
+
+async def test_who_is_told_to_end_while_the_server_is_away_ends(fleet: Fleet):
+    await fleet.server.kill()
+    for process in (fleet.dispatcher, fleet.executor):
+        process.tell(signal.SIGINT)
+    assert [await asyncio.to_thread(process.ended) for process in (fleet.dispatcher, fleet.executor)] == [0, 0]
+    await fleet.server.start()
 
 
 async def test_the_dispatcher_is_killed_and_comes_back(fleet: Fleet):
