@@ -10,10 +10,10 @@ import time
 
 import structlog
 from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from temporal_runs.activities.faults import fault
 from temporal_runs.connection import ConnectionProblem, Embedded, cluster_of, configured
 from temporal_runs.settings import Settings
 
@@ -21,6 +21,8 @@ log = structlog.get_logger()
 
 LOOK_SECONDS = 5.0
 """Between two looks of a worker that has nothing to do."""
+
+NOT_NOW = "not_now"
 
 SAME_SECONDS = 1.0
 """For so long nobody is asked again: no server goes and another comes up in less."""
@@ -75,6 +77,7 @@ class _Asked(ActivityInboundInterceptor):
         try:
             await self._allegiance.require()
         except (ConnectionProblem, RPCError) as problem:
-            # Tried again, by a worker of that server.
-            raise fault("internal", str(problem)) from None
+            # No fault of the table, which would end a Run whose command goes on: it is tried again, when its server
+            # answers, or by a worker of that one.
+            raise ApplicationError(str(problem), type=NOT_NOW) from None
         return await super().execute_activity(input)
