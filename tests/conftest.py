@@ -223,7 +223,7 @@ class System:
 
     def let_go(self, handle: RunHandle) -> None:
         """Gives a command that waits for it the file `go`. From within: a mounted overlay is not changed from below."""
-        (container,) = docker.from_env().containers.list(filters={"name": f"run-{handle.id}"})
+        (container,) = docker.from_env().containers.list(filters={"name": f"run-{handle.id}"}, ignore_removed=True)
         # 137: the command was faster, and its container's end killed this one as well.
         assert container.exec_run(["touch", "/mnt/go"]).exit_code in (0, 137)
 

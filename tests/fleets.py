@@ -143,7 +143,7 @@ class Fleet(System):
 
     def containers(self, handle: RunHandle) -> list[Any]:
         """Those of a Run that run."""
-        return docker.from_env().containers.list(filters={"name": f"run-{handle.id}"})
+        return docker.from_env().containers.list(filters={"name": f"run-{handle.id}"}, ignore_removed=True)
 
     def renewed_at(self) -> float:
         """When the one lease that is fenced was renewed last."""

@@ -265,6 +265,15 @@ def forget_image(reference: str) -> None:
                     api.remove_image(one, force=True)
 
 
+def forget_environments(variable: str) -> None:
+    """Removes the images that were built of environments and set `variable`, a NAME=VALUE or how it begins."""
+    api = docker.from_env().api
+    for image in api.images("temporal-runs/environment", quiet=True):
+        with suppress(docker.errors.ImageNotFound):  # another test's, that is removed meanwhile
+            if any(line.startswith(variable) for line in api.inspect_image(image)["Config"]["Env"] or ()):
+                api.remove_image(image, force=True)
+
+
 def _hashed(password: str) -> str:
     return crypt.crypt(password, crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16))
 

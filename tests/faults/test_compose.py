@@ -45,7 +45,7 @@ class Composed:
 
     def container(self, service: str) -> Any:
         labels = [f"com.docker.compose.project={self.name}", f"com.docker.compose.service={service}"]
-        (found,) = self.engine.containers.list(all=True, filters={"label": labels})
+        (found,) = self.engine.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
         return found
 
     def is_healthy(self, service: str) -> bool:
@@ -54,13 +54,15 @@ class Composed:
     def commands(self) -> list[Any]:
         """The containers of Runs' commands."""
         label = f"temporal-runs.executor={self.home / 'executors' / 'executor-1'}"
-        return self.engine.containers.list(all=True, filters={"label": label})
+        return self.engine.containers.list(all=True, filters={"label": label}, ignore_removed=True)
 
     def left(self) -> dict[str, list[str]]:
         """What the project has on the machine."""
         mine = {"label": f"com.docker.compose.project={self.name}"}
         return {
-            "containers": [one.name for one in self.engine.containers.list(all=True, filters=mine)],
+            "containers": [
+                one.name for one in self.engine.containers.list(all=True, filters=mine, ignore_removed=True)
+            ],
             "networks": [one.name for one in self.engine.networks.list(filters=mine)],
             "volumes": sorted(one.name.removeprefix(f"{self.name}_") for one in self.engine.volumes.list(filters=mine)),
         }

@@ -96,7 +96,7 @@ def sleeping_builds() -> list[object]:
     """Containers in which NAP is carried out."""
     return [
         one
-        for one in docker.from_env().containers.list()
+        for one in docker.from_env().containers.list(ignore_removed=True)
         if NAP.removeprefix("RUN ") in (one.attrs["Config"]["Cmd"] or ())
     ]
 

@@ -70,7 +70,7 @@ class Fleet(System):
     def containers(self, id: str) -> list[Any]:
         """Those of an executor that run."""
         label = f"temporal-runs.executor={self.settings.home / 'executors' / id}"
-        return docker.from_env().containers.list(filters={"label": label})
+        return docker.from_env().containers.list(filters={"label": label}, ignore_removed=True)
 
     def go(self, runs: Sequence[str]) -> None:
         """Lets commands end."""

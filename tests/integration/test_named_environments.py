@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Iterator
 
-import docker
 import pytest
 
 from temporal_runs.client import RunFailed, RunStopped
@@ -12,6 +11,7 @@ from temporal_runs.environments import Environments
 from temporal_runs.project import ProjectSettings
 from temporal_runs.status import RunResult, State
 from tests.conftest import System
+from tests.registries import forget_environments
 
 
 @pytest.fixture
@@ -19,10 +19,7 @@ def name() -> Iterator[str]:
     """A new name; images that know themselves by it are removed."""
     name = f"e-{uuid.uuid4().hex[:8]}"
     yield name
-    engine = docker.from_env()
-    for image in engine.images.list(name="temporal-runs/environment"):
-        if any(line.startswith(f"WORD={name}") for line in image.attrs["Config"]["Env"] or ()):
-            engine.images.remove(image.id, force=True)
+    forget_environments(f"WORD={name}")
 
 
 def saying(system: System, word: str) -> Environment:

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import docker
 import pytest
 
 from temporal_runs.client import RunFailed, RunHandle
@@ -14,7 +13,7 @@ from temporal_runs.console import Printed
 from temporal_runs.status import State
 from tests.conftest import System, eventually
 from tests.integration.test_cli import Terminal
-from tests.registries import Sick, push_new_image
+from tests.registries import Sick, forget_environments, push_new_image
 
 
 @pytest.fixture
@@ -27,10 +26,7 @@ def new(system: System) -> Iterator[str]:
     """A variable that no image has yet; the images that have it go in the end."""
     name = f"NEW={uuid.uuid4().hex}"
     yield name
-    engine = docker.from_env()
-    for image in engine.images.list("temporal-runs/environment"):
-        if name in (image.attrs["Config"]["Env"] or ()):
-            engine.images.remove(image.id, force=True)
+    forget_environments(name)
 
 
 def built(system: System, new: str, *instructions: str) -> dict[str, Any]:

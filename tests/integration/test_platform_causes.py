@@ -110,7 +110,11 @@ async def test_a_workflow_that_is_terminated(system: System):
     await system.client.get_workflow_handle(handle.id).terminate("to see what happens")
     result = await error_of(handle)
     assert result.cause.code == "terminated"
-    await eventually(lambda: not docker.from_env().containers.list(all=True, filters={"name": f"run-{handle.id}"}))
+    await eventually(
+        lambda: (
+            not docker.from_env().containers.list(all=True, filters={"name": f"run-{handle.id}"}, ignore_removed=True)
+        )
+    )
     saved = await eventually(lambda: system.store.head(project, f"recovered/{handle.id}/1"))
     assert system.files(project, saved)["kept.txt"] == b"kept\n"
     assert "kept.txt" not in system.files(project)

@@ -241,4 +241,4 @@ async def _is(handle: RunHandle, state: State) -> bool:
 def system_containers(handle: RunHandle) -> list:
     import docker
 
-    return docker.from_env().containers.list(filters={"name": f"run-{handle.id}"})
+    return docker.from_env().containers.list(filters={"name": f"run-{handle.id}"}, ignore_removed=True)
