@@ -9,8 +9,10 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
 
+import structlog
+
 from temporal_runs.activities.leases import Holding, Leases
-from temporal_runs.engine import ContainerMissing, ContainerState, Engine, EngineUnavailable, Interrupt
+from temporal_runs.engine import ContainerMissing, ContainerState, Engine, EngineHangs, EngineUnavailable, Interrupt
 from temporal_runs.steps import EndedBy
 
 ENGINE_PATIENCE = 60
@@ -19,6 +21,9 @@ ENGINE_PATIENCE = 60
 SIGKILLED, SIGTERMED = 128 + 9, 128 + 15
 UNKNOWN = 255
 """The status of a container that an engine had lost sight of."""
+
+
+log = structlog.get_logger()
 
 
 class EngineStaysAway(EngineUnavailable):
@@ -118,6 +123,11 @@ class Command:
                 state = await asyncio.to_thread(self._engine.state, self.container)
             except ContainerMissing:
                 return None
+            except EngineHangs as error:
+                # It has ended nothing, as one does that is started anew.
+                log.warning("engine hangs", container=self.container, error=str(error))
+                await engine_answers(self._engine)
+                continue
             except EngineUnavailable:
                 # The end of the connection is no exit (moby #27987): look again.
                 await self._engine_is_back()

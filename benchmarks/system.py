@@ -44,8 +44,9 @@ async def system(at_once: int, registry: str | None = None) -> AsyncGenerator[tu
 
 @contextmanager
 def process(*arguments: str, environment: dict[str, str], program: str = OURS) -> Generator[int]:
-    """A process of ours, killed with the block; gives its id."""
-    running = subprocess.Popen([program, *arguments], env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
+    """A process of ours, killed with the block or with the benchmark; gives its id."""
+    command = ["setpriv", "--pdeathsig", "KILL", program, *arguments]
+    running = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
     try:
         yield running.pid
     finally:

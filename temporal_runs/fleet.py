@@ -90,9 +90,14 @@ class ExecutorStatus(Model):
         """True where it should have been heard of by now."""
         return datetime.now(UTC) - self.seen_at > SILENT_AFTER * timedelta(seconds=self.period)
 
+    @property
+    def standing(self) -> Literal["works", "draining", "unwritable", "ended", "silent"]:
+        """Its state, unless it should have been heard of."""
+        return "silent" if self.is_silent and self.state != "ended" else self.state
+
     def serves(self, tier: str) -> bool:
         """True where a Run of that tier can count on it."""
-        return tier in self.tiers and self.state == "works" and not self.is_silent
+        return tier in self.tiers and self.standing == "works"
 
 
 class ImageStatus(Model):

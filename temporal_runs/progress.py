@@ -43,7 +43,7 @@ async def _queue(runs: "Runs", status: RunStatus) -> Queue:
     )
     position = counted.count + 1
     try:
-        executors = await runs.executors()
+        executors = [executor for executor in await runs.executors() if spec.tier in executor.tiers]
     except StoreError:
         return Queue(position=position)
     rooms = [executor.tiers[spec.tier] for executor in executors if executor.serves(spec.tier)]
@@ -52,4 +52,5 @@ async def _queue(runs: "Runs", status: RunStatus) -> Queue:
         executors=len(rooms),
         held=sum(room.held for room in rooms),
         left=sum(room.left for room in rooms),
+        idle={executor.id: executor.standing for executor in executors if not executor.serves(spec.tier)},
     )

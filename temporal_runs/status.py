@@ -124,6 +124,8 @@ class Queue(Model):
     """how many Runs of its tier have a place on them"""
     left: int = 0
     """how many more they have room for now"""
+    idle: dict[str, str] = {}
+    """those of its tier that take nothing, by id: what each is, "draining", "unwritable", "silent" or "ended" """
 
 
 class Stop(Model):

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,8 @@ class Fleet(System):
     """that its executors work on"""
     homes: list[Path] = field(default_factory=list[Path])
     """of executors that do not share the fleet's"""
+    at_the_end: ExitStack = field(default_factory=ExitStack)
+    """what is done when all processes have ended"""
     server: Server = field(init=False)
     dispatcher: Process = field(init=False)
     executor: Process = field(init=False)
@@ -201,8 +203,9 @@ async def fleet_of(settings: Settings, image: str, serve: str = "tiny=2") -> Asy
         await fleet.works()
         yield fleet
     finally:
-        for process in (*fleet.processes, fleet.dispatcher):
-            process.end()
+        with fleet.at_the_end:
+            for process in (*fleet.processes, fleet.dispatcher):
+                process.end()
         await fleet.server.end()
 
 

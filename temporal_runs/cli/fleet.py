@@ -53,7 +53,7 @@ def executors(as_json: Json = False) -> int:
         (
             one.id,
             one.host,
-            "silent" if one.is_silent and one.state != "ended" else one.state,
+            one.standing,
             one.seen_at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
             ", ".join(f"{name} {room.held}/{room.held + room.left}" for name, room in one.tiers.items()),
             f"{one.used.cores:g}/{one.whole.cores:g}",

@@ -156,7 +156,8 @@ def waiting(queue: "Queue", said: str, tier: str) -> str:
     if queue.executors is None:
         return f"{said}: {place}"
     if not queue.executors:
-        return f"no executor serves tier {tier}: {place}"
+        idle = ", ".join(f"{id} is {standing}" for id, standing in queue.idle.items())
+        return f"no executor serves tier {tier}{f' ({idle})' if idle else ''}: {place}"
     serving = f"{plural(queue.executors, 'executor')} {'serves' if queue.executors == 1 else 'serve'} it"
     return f"{said}: {place}; {serving}, {queue.held} of {queue.held + queue.left} places taken"
 

@@ -14,9 +14,11 @@ import requests
 import requests.exceptions
 import urllib3.exceptions
 
+from ._watch import Watch
 from .errors import (
     ContainerMissing,
     EngineError,
+    EngineHangs,
     EngineUnavailable,
     HostDiskFull,
     ImageNotFound,
@@ -60,6 +62,7 @@ class Connection:
     def __init__(self) -> None:
         self._address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         self._client: Any = None
+        self._watch = Watch(self.ping)
 
     @property
     def api(self) -> Any:
@@ -94,7 +97,8 @@ class Connection:
         timeout: float | None = None,
         interrupt: Interrupt | None = None,
     ) -> requests.Response:
-        """An answer that comes in pieces, on a connection of its own; the caller closes it. No timeout by default."""
+        """An answer that comes in pieces, on a connection of its own; the caller closes it. No timeout by default:
+        it is broken off where the engine hangs."""
         api = self.api
         with self.translated(interrupt):
             request = requests.Request(
@@ -104,7 +108,7 @@ class Connection:
                 headers=headers,
                 data=body,
             )
-            response = _sent(api, api.prepare_request(request), timeout, interrupt)
+            response = self._sent(api.prepare_request(request), timeout, interrupt)
             try:
                 api._raise_for_status(response)
             except docker.errors.APIError:
@@ -143,15 +147,48 @@ class Connection:
 
     def unavailable(self, error: BaseException) -> EngineUnavailable:
         """What to say when the engine does not answer, or stops to."""
-        return EngineUnavailable(
-            f"the Docker engine at {self._address} does not answer ({_reason(error)}): {_advice(error)}"
-        )
+        kind = EngineHangs if self._watch.engine_hangs else EngineUnavailable
+        return kind(f"the Docker engine at {self._address} does not answer ({_reason(error)}): {_advice(error)}")
 
     def ask(self, question: Callable[[Any], Any]) -> Any:
         """What one of docker-py's methods answers, such as `lambda api: api.info()`."""
         api = self.api
         with self.translated():
             return question(api)
+
+    def _sent(self, request: Any, timeout: float | None, interrupt: Interrupt | None) -> requests.Response:
+        """The answer to a request, on a new connection: requests keeps its sockets to itself until an answer has begun.
+
+        The connection is closed with the answer, and never told so before: an engine that has read "Connection: close"
+        does not notice that its client is gone, and builds on (tried with 20.10).
+        """
+        api = self.api
+        adapter = api.get_adapter(request.url)
+        pool = adapter.get_connection_with_tls_context(request, api.verify, cert=api.cert)
+        adapter.cert_verify(pool, request.url, api.verify, api.cert)
+        connection = pool._new_conn()
+        connection.timeout = timeout
+        connection.connect()
+        try:
+            self._watch.over(connection.sock)
+            if interrupt:
+                interrupt.guard(connection.sock)
+            # An engine may refuse a request before it has read the whole: its answer is there all the same.
+            with suppress(BrokenPipeError):
+                connection.request(
+                    request.method,
+                    adapter.request_url(request, None),
+                    body=request.body,
+                    headers=request.headers,
+                    preload_content=False,
+                    decode_content=False,
+                )
+            raw = connection.getresponse()
+        except BaseException:
+            connection.close()
+            raise
+        raw._connection = connection
+        return adapter.build_response(request, raw)
 
 
 def explanation(error: Any) -> str:
@@ -161,35 +198,6 @@ def explanation(error: Any) -> str:
 
 def says_disk_full(text: str) -> bool:
     return "no space left on device" in text.lower()
-
-
-def _sent(api: Any, request: Any, timeout: float | None, interrupt: Interrupt | None) -> requests.Response:
-    """The answer to a request, on a new connection: requests keeps its sockets to itself until an answer has begun.
-
-    The connection is closed with the answer, and never told so before: an engine that has read "Connection: close"
-    does not notice that its client is gone, and builds on (tried with 20.10).
-    """
-    adapter = api.get_adapter(request.url)
-    pool = adapter.get_connection_with_tls_context(request, api.verify, cert=api.cert)
-    adapter.cert_verify(pool, request.url, api.verify, api.cert)
-    connection = pool._new_conn()
-    connection.timeout = timeout
-    connection.connect()
-    if interrupt:
-        interrupt.guard(connection.sock)
-    # An engine may refuse a request before it has read the whole: its answer is there all the same.
-    with suppress(BrokenPipeError):
-        connection.request(
-            request.method,
-            adapter.request_url(request, None),
-            body=request.body,
-            headers=request.headers,
-            preload_content=False,
-            decode_content=False,
-        )
-    raw = connection.getresponse()
-    raw._connection = connection
-    return adapter.build_response(request, raw)
 
 
 def _ping(client: Any) -> Any:

@@ -17,7 +17,7 @@ from docker.types import DeviceRequest, Mount
 from ._connection import TIMEOUT, Connection, Refused
 from ._times import parsed
 from .console import Console
-from .errors import ContainerMissing, EngineError, EngineUnavailable, ImageNotFound, Interrupted, InvalidContainer
+from .errors import ContainerMissing, EngineError, ImageNotFound, Interrupted, InvalidContainer
 from .interrupt import Interrupt
 
 LOG = {"Type": "local", "Config": {"max-size": "1g", "max-file": "2", "compress": "false"}}
@@ -188,7 +188,7 @@ class Containers:
         if not list(self._connection.messages(response, interrupt)):
             if interrupt and interrupt.is_set:
                 raise Interrupted("interrupted by whoever wanted it")
-            raise EngineUnavailable(f"the Docker engine went away while it was asked to wait for {name}")
+            raise self._connection.unavailable(EOFError(f"it ended its answer, before {name} had ended"))
 
 
 def _config(spec: ContainerSpec, api: Any) -> Any:

@@ -9,6 +9,10 @@ class EngineUnavailable(EngineError):
     """The engine does not answer, or the connection to it broke. It says nothing of what the engine was doing."""
 
 
+class EngineHangs(EngineUnavailable):
+    """The engine has taken calls and answered none for a minute. Its containers go on meanwhile."""
+
+
 class ImageNotFound(EngineError):
     """There is no such image or tag: the registry said so, or, where none is asked, the machine does not have it."""
 

@@ -1,18 +1,15 @@
 """An executor that lives, and is cut off from Temporal for longer than its lease; or that has another time than all."""
 
-import sys
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
 import docker
 import pytest
-import pytest_asyncio
 
 from temporal_runs.client import RunError
 from tests.conftest import eventually
-from tests.fleets import SECOND, Fleet, Process
-from tests.registries import free_port
+from tests.fleets import SECOND, Fleet
+from tests.networks import OwnNetwork
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -27,17 +24,13 @@ def clock(seconds: float) -> dict[str, str]:
     return {"LD_PRELOAD": FAKED, "FAKETIME": f"{seconds:+}", "NO_FAKE_STAT": "1"} if seconds else {}
 
 
-@pytest_asyncio.fixture
-async def network(fleet: Fleet) -> AsyncIterator[Process]:
+@pytest.fixture
+def network(fleet: Fleet) -> OwnNetwork:
     """What the first executor, ended, reaches Temporal through when it is started."""
-    port = free_port()
-    network = fleet.process(str(port), fleet.server.address)
-    network.program = (sys.executable, "-m", "tests.proxy")
-    network.start()
     fleet.executor.end()
-    fleet.executor.environment = {**fleet.executor.environment, "TEMPORAL_ADDRESS": f"127.0.0.1:{port}"}
-    yield network
-    network.thaw()
+    network = OwnNetwork(fleet)
+    network.join(fleet.executor)
+    return network
 
 
 def state_of(name: str) -> dict[str, Any]:
@@ -51,18 +44,18 @@ def at(time: str) -> datetime:
 
 @pytest.mark.long
 async def test_a_command_whose_executor_is_cut_off_goes_on_and_its_results_are_recovered(
-    fleet: Fleet, network: Process
+    fleet: Fleet, network: OwnNetwork
 ):
     project = fleet.project()
     fleet.executor.start()
     handle = await fleet.started("true", project=project)
     (container,) = fleet.containers(handle)
-    network.freeze()
+    network.cut()
     with pytest.raises(RunError) as error:
         await handle.result()
     assert error.value.result.cause.code == "executor_lost"
     assert state_of(container.name)["Running"]
-    network.thaw()
+    network.mend()
     saved = await eventually(lambda: fleet.store.head(project, f"recovered/{handle.id}/1"))
     assert fleet.files(project, saved)["starts"] == b"started\n"
     assert "starts" not in fleet.files(project)
@@ -72,7 +65,7 @@ async def test_a_command_whose_executor_is_cut_off_goes_on_and_its_results_are_r
 @pytest.mark.long
 @pytest.mark.parametrize("ahead", [0, -300], ids=["clocks agree", "its clock is slow"])
 async def test_a_restartable_command_whose_executor_is_cut_off_is_ended_before_it_is_executed_anew(
-    fleet: Fleet, network: Process, ahead: float
+    fleet: Fleet, network: OwnNetwork, ahead: float
 ):
     project = fleet.project()
     fleet.executor.environment |= clock(ahead)
@@ -80,7 +73,7 @@ async def test_a_restartable_command_whose_executor_is_cut_off_is_ended_before_i
     handle = await fleet.started("true", project=project, on_executor_lost="restart", max_restarts=1)
     (first,) = fleet.containers(handle)
     fleet.second_executor.start()
-    network.freeze()
+    network.cut()
     others = await eventually(lambda: [one for one in fleet.containers(handle) if one.name != first.name], LOST_WITHIN)
     (second,) = others
     ended, begun = state_of(first.name)["FinishedAt"], state_of(second.name)["StartedAt"]
@@ -89,14 +82,14 @@ async def test_a_restartable_command_whose_executor_is_cut_off_is_ended_before_i
     result = await handle.result()
     assert (result.attempt, result.executor) == (2, SECOND)
     assert fleet.files(project)["starts"] == b"started\n"
-    network.thaw()
+    network.mend()
     saved = await eventually(lambda: fleet.store.head(project, f"recovered/{handle.id}/1"))
     assert fleet.files(project, saved)["starts"] == b"started\n"
     await fleet.require_freed(handle)
 
 
 async def test_a_restartable_command_is_left_alone_though_the_clock_of_its_executor_is_fast(
-    fleet: Fleet, network: Process
+    fleet: Fleet, network: OwnNetwork
 ):
     fleet.executor.environment |= clock(300)
     fleet.executor.start()

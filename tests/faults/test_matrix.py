@@ -8,7 +8,6 @@ in each other's way, as an executor, another's engine and a third one's network,
 import asyncio
 import json
 import signal
-import sys
 import tempfile
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -24,7 +23,7 @@ from temporal_runs.settings import Settings
 from temporal_runs.status import State
 from tests.engines import EngineOfItsOwn
 from tests.fleets import Fleet, Process, ended, fleet_of, require_nothing_left
-from tests.registries import free_port
+from tests.networks import OwnNetwork
 from tests.witness import check
 
 TIERS = {"executor": "one", "engine": "two", "machine": "two", "network": "three", "dispatcher": "one", "server": "one"}
@@ -76,7 +75,7 @@ class Matrix:
     fleet: Fleet
     engine: EngineOfItsOwn
     executor_of_engine: Process
-    network: Process
+    network: OwnNetwork
 
     async def kill(self, victim: str) -> None:
         match victim:
@@ -88,7 +87,7 @@ class Matrix:
                 self.executor_of_engine.kill()
                 self.engine.pull_the_plug()
             case "network":
-                self.network.freeze()
+                self.network.cut()
             case "dispatcher":
                 self.fleet.dispatcher.kill()
             case _:
@@ -104,7 +103,7 @@ class Matrix:
                 await self.engine.start()
                 self.executor_of_engine.start()
             case "network":
-                self.network.thaw()
+                self.network.mend()
             case "dispatcher":
                 self.fleet.dispatcher.start()
             case _:
@@ -147,14 +146,13 @@ async def matrix(image: str, make_settings: Callable[..., Settings]) -> AsyncIte
             client = await engine.start()
             client.images.load(b"".join(docker.from_env().images.get(image).save(named=image)))
             async with fleet_of(make_settings(), image, serve="one=4") as fleet:
-                port = free_port()
-                network = fleet.process(str(port), fleet.server.address)
-                network.program = (sys.executable, "-m", "tests.proxy")
+                network = OwnNetwork(fleet)
                 serving = "executor", "--id", "on-its-own-engine", "--serve", "two=4"
                 on_its_own_engine = fleet.process(*serving, DOCKER_HOST=engine.address)
                 serving = "executor", "--id", "behind-the-network", "--serve", "three=4"
-                behind_the_network = fleet.process(*serving, TEMPORAL_ADDRESS=f"127.0.0.1:{port}")
-                for process in (network, on_its_own_engine, behind_the_network):
+                behind_the_network = fleet.process(*serving)
+                network.join(behind_the_network)
+                for process in (on_its_own_engine, behind_the_network):
                     process.start()
                 yield Matrix(fleet, engine, on_its_own_engine, network)
                 executors = (fleet.executor, on_its_own_engine, behind_the_network)

@@ -151,23 +151,60 @@ async def test_an_engine_that_stays_away_is_named(fleet: Fleet, engine: EngineOf
     await engine.start()
 
 
+@asynccontextmanager
+async def away(engine: EngineOfItsOwn, how: str) -> AsyncIterator[None]:
+    """Until the block has ended."""
+    if how == "hung":
+        with engine.hung():
+            yield
+    else:
+        engine.end(signal.SIGKILL)
+        yield
+        await engine.start()
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("stopped", [False, True])
-async def test_an_engine_that_is_gone_for_good_under_a_command_is_named_and_results_are_saved_when_it_is_back(
-    fleet: Fleet, engine: EngineOfItsOwn, stopped: bool
+@pytest.mark.parametrize("stopped", [False, True], ids=["", "stopped"])
+@pytest.mark.parametrize("how", ["gone", "hung"])
+async def test_an_engine_that_is_away_for_good_under_a_command_is_named_and_results_are_saved_when_it_is_back(
+    fleet: Fleet, engine: EngineOfItsOwn, how: str, stopped: bool
 ):
     project = fleet.project()
     handle = await fleet.started("true", project=project)
-    engine.end(signal.SIGKILL)
-    if stopped:
-        await handle.stop()
-    result = await error_of(handle)
+    async with away(engine, how):
+        if stopped:
+            await handle.stop()
+        result = await error_of(handle)
     assert result.cause.code == "docker_unavailable"
     assert result.cause.stage is (State.STOP_REQUESTED if stopped else State.RUNNING)
     assert result.cause.evidence["host"] == os.uname().nodename
-    await engine.start()
     saved = await eventually(lambda: fleet.store.head(project, f"recovered/{handle.id}/1"))
     assert fleet.files(project, saved)["starts"] == b"started\n"
+
+
+@pytest.mark.long
+async def test_a_command_that_ends_while_its_engine_hangs_for_more_than_a_minute_has_ended_by_itself(
+    fleet: Fleet, engine: EngineOfItsOwn
+):
+    project = fleet.project()
+    handle = await fleet.started("seq 1 1000", project=project)
+    (container,) = docker.DockerClient(engine.address).containers.list(filters={"name": f"run-{handle.id}"})
+    container.exec_run(["sh", "-c", "sleep 1; touch /mnt/go"], detach=True)
+    with engine.hung():
+        await eventually(lambda: "engine hangs" in fleet.second_executor.log.read_text(), 120)
+    assert (await handle.result()).state is State.SUCCEEDED
+    assert fleet.files(project)["starts"] == b"started\n"
+    assert await fleet.console(handle) == b"begun\n" + b"".join(b"%d\n" % n for n in range(1, 1001))
+
+
+@pytest.mark.long
+async def test_an_engine_that_hangs_under_a_build_is_named(fleet: Fleet, engine: EngineOfItsOwn):
+    sleep = "RUN sleep 1234"
+    handle = await fleet.start("true", environment={"base": fleet.image, "instructions": [sleep]})
+    await eventually(lambda: _carries_out(handle, sleep))
+    with engine.hung():
+        result = await error_of(handle)
+    assert (result.cause.code, result.cause.stage) == ("docker_unavailable", State.BUILDING)
 
 
 @pytest.mark.long
@@ -239,8 +276,7 @@ async def test_an_executor_whose_ledger_cannot_be_written_takes_no_runs_until_it
         with suppress(OSError):
             full.write_bytes(bytes(2 * 2**20))
         handle = await fleet.start("true")
-        await eventually(lambda: _says(fleet, SECOND, "unwritable"))
-        assert (await handle.status()).state is State.QUEUED
+        await eventually(lambda: _waits_for(handle, {SECOND: "unwritable"}))
         fleet.executor.start()
         assert (await handle.result()).executor == fleet.executor_id
         await _drained(fleet.executor)
@@ -254,8 +290,9 @@ async def _drained(executor: Process) -> None:
     assert await asyncio.to_thread(executor.ended) == 0
 
 
-async def _says(fleet: Fleet, executor_id: str, state: str) -> bool:
-    return any(one.id == executor_id and one.state == state for one in await fleet.runs.executors())
+async def _waits_for(handle: RunHandle, idle: dict[str, str]) -> bool:
+    queue = (await handle.status()).queue
+    return queue is not None and queue.executors == 0 and queue.idle == idle
 
 
 @pytest.mark.long
@@ -277,3 +314,7 @@ async def test_a_machine_whose_disk_is_full_as_a_command_is_stopped(fleet: Fleet
 
 async def _prepares(handle: RunHandle) -> bool:
     return (await handle.status()).state is State.PREPARING
+
+
+async def _carries_out(handle: RunHandle, instruction: str) -> bool:
+    return instruction in ((await handle.status()).progress or {}).get("instruction", "")

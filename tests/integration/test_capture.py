@@ -5,9 +5,6 @@ import json
 import random
 import threading
 import tracemalloc
-import uuid
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,57 +14,17 @@ import pytest
 from temporal_runs.activities.capture import Capture
 from temporal_runs.activities.leases import Holding
 from temporal_runs.console import ConsoleReader, ConsoleWriter, Gap, Printed
-from temporal_runs.engine import ContainerSpec, Engine
-from temporal_runs.steps import Attempt, Request, Tier
+from temporal_runs.engine import Engine
 from temporal_runs.store import Store
 from tests.conftest import eventually
+from tests.integration.conftest import Started
 
 GIB = 2**30
 
 
 @pytest.fixture
-def engine() -> Engine:
-    return Engine.connect()
-
-
-@pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store.open(str(tmp_path / "store"))
-
-
-@pytest.fixture
-def started(engine: Engine, image: str, tmp_path: Path) -> Iterator[Callable[[str], Holding]]:
-    """Starts a command in a container that sees the test's folder, and gives what an executor would hold of it."""
-    found = engine.find_image(image)
-    assert found
-    tmp_path.chmod(0o777)
-    names: list[str] = []
-
-    def start(command: str) -> Holding:
-        attempt = Attempt(run_id=f"c-{uuid.uuid4().hex[:8]}", execution_id="execution")
-        request = Request(attempt=attempt, tier=Tier(name="tiny", cores=1, memory=64 * 2**20))
-        holding = Holding(token="t", request=request, granted_at=datetime.now(UTC))
-        spec = ContainerSpec(
-            name=holding.container,
-            image=found.id,
-            argv=["sh", "-c", command],
-            env={},
-            working_dir="/mnt",
-            mounts={str(tmp_path): "/mnt"},
-            user="1000:1000",
-            cores=1,
-            memory=64 * 2**20,
-            pids=64,
-            shm=2**20,
-        )
-        names.append(spec.name)
-        engine.create(spec)
-        engine.start(spec.name)
-        return holding
-
-    yield start
-    for name in names:
-        engine.remove(name)
 
 
 def reader(store: Store, holding: Holding) -> ConsoleReader:
@@ -89,7 +46,7 @@ async def captured(capture: Capture, engine: Engine, holding: Holding) -> int:
 
 
 async def test_bytes_that_are_no_text_and_lines_of_megabytes(
-    engine: Engine, store: Store, started: Callable[[str], Holding], tmp_path: Path
+    engine: Engine, store: Store, started: Started, tmp_path: Path
 ):
     line = random.Random(1).randbytes(3 * 2**20).replace(b"\n", b"\r")
     (tmp_path / "line").write_bytes(line)
@@ -101,7 +58,7 @@ async def test_bytes_that_are_no_text_and_lines_of_megabytes(
 
 
 async def test_captures_that_break_off_neither_lose_nor_double(
-    engine: Engine, store: Store, started: Callable[[str], Holding], tmp_path: Path
+    engine: Engine, store: Store, started: Started, tmp_path: Path
 ):
     holding = started("for i in 1 2 3 4 5; do seq 20000; seq 3 >&2; while [ ! -e $i ]; do sleep 0.05; done; done")
     known = 0
@@ -120,7 +77,7 @@ async def test_captures_that_break_off_neither_lose_nor_double(
 
 
 async def test_a_store_that_goes_away_meanwhile_loses_nothing_and_costs_no_memory(
-    engine: Engine, store: Store, started: Callable[[str], Holding], tmp_path: Path
+    engine: Engine, store: Store, started: Started, tmp_path: Path
 ):
     wait = "while [ ! -e {} ]; do sleep 0.1; done"
     holding = started(f"{wait.format('go')}; seq 1000000; touch printed; {wait.format('on')}; echo on")
@@ -144,7 +101,7 @@ async def test_a_store_that_goes_away_meanwhile_loses_nothing_and_costs_no_memor
 
 
 async def test_what_is_brought_in_at_the_end_is_not_taken_up_by_another_meanwhile(
-    engine: Engine, store: Store, started: Callable[[str], Holding], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, store: Store, started: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     stores, ends = threading.Event(), threading.Event()
     flush, write = ConsoleWriter.flush, ConsoleWriter.write
@@ -175,9 +132,7 @@ async def test_what_is_brought_in_at_the_end_is_not_taken_up_by_another_meanwhil
     assert len(await whole(store, holding)) == size
 
 
-async def test_a_million_lines_are_all_there_and_a_cap_keeps_both_ends(
-    engine: Engine, store: Store, started: Callable[[str], Holding]
-):
+async def test_a_million_lines_are_all_there_and_a_cap_keeps_both_ends(engine: Engine, store: Store, started: Started):
     whole_one, capped = started("seq 1000000"), started("seq 1000000")
     size = sum(len(b"%d\n" % n) for n in range(1, 1000001))
     assert await captured(Capture(engine, store, whole_one, [], GIB), engine, whole_one) == size
@@ -189,9 +144,7 @@ async def test_a_million_lines_are_all_there_and_a_cap_keeps_both_ends(
     assert json.loads(store.get(f"console/{capped.request.attempt.run_id}/execution/1/end") or b"")["bytes"] == size
 
 
-async def test_last_lines_show_nothing_of_a_secret_not_even_its_end(
-    engine: Engine, store: Store, started: Callable[[str], Holding]
-):
+async def test_last_lines_show_nothing_of_a_secret_not_even_its_end(engine: Engine, store: Store, started: Started):
     secret = "begin-" + "x" * 300 + "-end"
     holding = started(f"for i in $(seq 40); do printf {secret}; done; echo; echo done")
     capture = Capture(engine, store, holding, [secret], GIB)

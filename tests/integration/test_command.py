@@ -2,19 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import cast
-from uuid import uuid4
 
 import pytest
 
 from temporal_runs.activities.command import Command
 from temporal_runs.activities.leases import Holding, Leases
-from temporal_runs.engine import ContainerSpec, Engine, Interrupt
-from temporal_runs.steps import Attempt, Request, Tier
+from temporal_runs.engine import Engine, Interrupt
+from tests.integration.conftest import Started
 
 THREADS = 2
 
@@ -37,31 +33,9 @@ def engine() -> WatchedEngine:
 
 
 @pytest.fixture
-def holding(engine: Engine, image: str, tmp_path: Path) -> Iterator[Holding]:
+def holding(started: Started) -> Holding:
     """Of a command that goes on for longer than the test."""
-    found = engine.find_image(image)
-    assert found
-    attempt = Attempt(run_id=f"c-{uuid4().hex[:8]}", execution_id="execution")
-    request = Request(attempt=attempt, tier=Tier(name="tiny", cores=1, memory=64 * 2**20))
-    holding = Holding(token="t", request=request, granted_at=datetime.now(UTC))
-    engine.create(
-        ContainerSpec(
-            name=holding.container,
-            image=found.id,
-            argv=["sleep", "600"],
-            env={"TOKEN": "a=b\nc"},
-            working_dir="/mnt",
-            mounts={str(tmp_path): "/mnt"},
-            user="1000:1000",
-            cores=1,
-            memory=64 * 2**20,
-            pids=64,
-            shm=2**20,
-        )
-    )
-    engine.start(holding.container)
-    yield holding
-    engine.remove(holding.container)
+    return started("exec sleep 600", TOKEN="a=b\nc")
 
 
 def test_a_command_that_is_let_go_again_and_again_keeps_no_thread(engine: WatchedEngine, holding: Holding):

@@ -26,6 +26,10 @@ def status(state: State = State.QUEUED, **more: Any) -> RunStatus:
             "waits: place 3; 2 executors serve it, 7 of 8 places taken",
         ),
         (status(queue=Queue(position=1, executors=0), spec={"tier": "big"}), "no executor serves tier big: place 1"),
+        (
+            status(queue=Queue(position=1, executors=0, idle={"a": "silent", "b": "unwritable"}), spec={"tier": "big"}),
+            "no executor serves tier big (a is silent, b is unwritable): place 1",
+        ),
         (status(State.PREPARING, progress={"files": 1, "bytes": 2048}), "waits: 1 file, 2.0 KiB"),
         (status(State.PULLING, progress={"text": "1 of 2 layers", "total": 2}), "waits: 1 of 2 layers"),
         (status(State.BUILDING, progress={"text": "made", "instruction": "RUN make"}), "waits: RUN make: made"),

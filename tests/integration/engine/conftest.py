@@ -21,11 +21,6 @@ APPLETS = ("sh", "sleep", "cat", "echo", "tail", "kill", "id", "seq", "head", "t
 
 
 @pytest.fixture(scope="session")
-def engine() -> Engine:
-    return Engine.connect()
-
-
-@pytest.fixture(scope="session")
 def small_image(engine: Engine) -> Iterator[str]:
     """The tag of a 2 MB image: `FROM scratch` with Debian's busybox-static."""
     archive = io.BytesIO()
@@ -142,6 +137,8 @@ class Cable:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._ends: list[socket.socket] = []
+        self._carries = threading.Event()
+        self._carries.set()
         self.bytes_back = threading.Condition()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
@@ -155,6 +152,13 @@ class Cable:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
+    def hang(self) -> None:
+        """Takes everything, and carries nothing."""
+        self._carries.clear()
+
+    def go_on(self) -> None:
+        self._carries.set()
+
     def _accept(self) -> None:
         while True:
             try:
@@ -165,15 +169,15 @@ class Cable:
             far.connect("/var/run/docker.sock")
             self._ends += [near, far]
             for source, target in ((near, far), (far, near)):
-                threading.Thread(target=_carry, args=(source, target), daemon=True).start()
+                threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
 
-
-def _carry(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    with suppress(OSError):
-        target.shutdown(socket.SHUT_RDWR)
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                self._carries.wait()
+                target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
@@ -181,6 +185,7 @@ def cable(tmp_path: Path) -> Iterator[Cable]:
     cable = Cable(tmp_path / "docker.sock")
     yield cable
     cable.cut()
+    cable.go_on()
 
 
 @pytest.fixture

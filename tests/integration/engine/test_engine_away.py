@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from temporal_runs.engine import Build, ContainerSpec, Dockerfile, Engine, EngineUnavailable, Progress
+from temporal_runs.engine import (
+    Build,
+    ContainerSpec,
+    Dockerfile,
+    Engine,
+    EngineHangs,
+    EngineUnavailable,
+    Progress,
+    _connection,
+    _watch,
+)
 
 EngineAt = Callable[[str], Engine]
 CALLS: dict[str, Callable[[Engine, ContainerSpec], object]] = {
@@ -92,3 +102,38 @@ def test_a_build_that_is_cut_off_is_nobody_s_failure(engine_at: EngineAt, cable,
 
     with pytest.raises(EngineUnavailable):
         engine.build(Build(Dockerfile("FROM x\nRUN sleep 600\n"), {"x": small_image}), tag, cut)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute of hanging lasts for a moment."""
+    monkeypatch.setattr(_watch, "ASK_SECONDS", 0.1)
+    monkeypatch.setattr(_watch, "PATIENCE", 0.2)
+    monkeypatch.setattr(_connection, "PING_TIMEOUT", 0.2)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_engine_that_hangs_is_told_from_one_that_went_away(
+    engine_at: EngineAt, cable, started: Callable[..., str]
+) -> None:
+    name = started("sh", "-c", "echo up; sleep 600")
+    engine = engine_at(f"unix://{cable.path}")
+    others = threading.enumerate()
+    console = engine.console(name, follow=True)
+    assert next(console).data == b"up\n"
+    cable.hang()
+    with pytest.raises(EngineHangs):
+        next(console)
+    with pytest.raises(EngineHangs):
+        engine.wait(name)
+    console.close()
+    cable.go_on()
+    for watch in threading.enumerate():
+        if watch.name == "watch over the engine" and watch not in others:
+            watch.join()  # it ends when the engine is heard of
+    engine.signal(name, "KILL")
+    engine.wait(name)
+    cable.cut()
+    with pytest.raises(EngineUnavailable) as error:
+        engine.ping()
+    assert not isinstance(error.value, EngineHangs)

@@ -22,11 +22,6 @@ STRANGER = Login("eve's", Credentials("eve", "guessed"))
 def nothing(_: Progress) -> None: ...
 
 
-@pytest.fixture(scope="session")
-def engine() -> Engine:
-    return Engine.connect()
-
-
 @pytest.fixture
 def machine(engine: Engine, tmp_path: Path) -> Callable[..., MachineImages]:
     """The images of an executor; called again, those of the same executor in a new process."""
