@@ -62,6 +62,7 @@ class Provision:
 
     def pull(self, assignment: Assignment, reference: str | None, report: Report) -> Image:
         """The image of the environment, or of a reference that is known to be its, once it is on the machine."""
+        self._engine.ping()  # one that hangs would be waited for by each call, a minute a try
         inputs = assignment.inputs
         asked_for = (reference if inputs.runs_in.is_built else None) or _reference(inputs)
         login = self._login(inputs, asked_for)
@@ -93,6 +94,7 @@ class Provision:
 
     def build(self, inputs: Inputs, plan: BuildPlan | None, report: Report, interrupt: Interrupt) -> Image:
         """Builds what is planned, or finds it built."""
+        self._engine.ping()  # one that hangs would be waited for by each call, a minute a try
         plan = plan or self.plan(inputs)
         if built := self._engine.find_image(plan.reference):
             self._images.resolve(built.id)  # notes its use
@@ -110,6 +112,7 @@ class Provision:
 
     def push(self, inputs: Inputs, plan: BuildPlan, report: Report, interrupt: Interrupt) -> None:
         """Brings a built image into the registry that is shared."""
+        self._engine.ping()  # one that hangs would be waited for by each call, a minute a try
         credentials = self._login(inputs, plan.reference).credentials
         for reference in filter(None, (plan.reference, self._cache_for(inputs.spec.project))):
             self._engine.push(reference, report, credentials, interrupt)

@@ -21,6 +21,7 @@ import pytest_asyncio
 from temporal_runs.client import RunHandle
 from temporal_runs.settings import Settings
 from temporal_runs.status import State
+from tests.conftest import eventually
 from tests.engines import EngineOfItsOwn
 from tests.fleets import Fleet, Process, ended, fleet_of, require_nothing_left
 from tests.networks import OwnNetwork
@@ -130,12 +131,17 @@ class Matrix:
         to_the_end = expected.exit_code is not None
         if to_the_end:
             assert result.exit_code == expected.exit_code
+        files = self.fleet.files(case.project, result.output_commit or await self.recovered(case))
         console = await self.fleet.console(case.handle)
-        files = self.fleet.files(case.project, result.output_commit)
         check(case.handle.id, files, console, to_the_end=to_the_end, captured=to_the_end)
         marked = self.fleet.store.get(f"console/{case.handle.id}/{result.execution_id}/1/end")
         assert marked
         assert json.loads(marked) == {"bytes": len(console), "crc32": zlib.crc32(console), "losses": 0}
+
+    async def recovered(self, case: Case) -> str:
+        """Where results are of a Run whose engine came back after it was given up: a minute is the limit."""
+        assert case.victim == "engine"
+        return await eventually(lambda: self.fleet.store.head(case.project, f"recovered/{case.handle.id}/1"))
 
 
 @pytest_asyncio.fixture(scope="module")
