@@ -140,8 +140,13 @@ class Fleet(System):
         return self.process("executor", "--id", executor_id, "--serve", serve, **own, **environment)
 
     async def works(self) -> None:
-        """Returns when a started dispatcher answers."""
-        await eventually(lambda: "dispatcher works" in self.dispatcher.log.read_text(), 120)
+        """Returns when the first dispatcher and executor have begun to work."""
+
+        def told() -> bool:
+            log = self.dispatcher.log.read_text()
+            return "dispatcher works" in log and "executor works" in log
+
+        await eventually(told, 120)
 
     def containers(self, handle: RunHandle) -> list[Any]:
         """Those of a Run that run."""
