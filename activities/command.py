@@ -124,9 +124,8 @@ class Command:
             except ContainerMissing:
                 return None
             except EngineHangs as error:
-                # It has ended nothing, as one does that is started anew.
                 log.warning("engine hangs", container=self.container, error=str(error))
-                await engine_answers(self._engine)
+                await self._engine_answers_again()
                 continue
             except EngineUnavailable:
                 # The end of the connection is no exit (moby #27987): look again.
@@ -134,6 +133,14 @@ class Command:
                 continue
             if state is None or state.has_ended:
                 return state
+
+    async def _engine_answers_again(self) -> None:
+        """One that went on has ended nothing, as one does that somebody has started anew because it hung."""
+        hung_at = datetime.now(UTC)
+        await engine_answers(self._engine)
+        began_at = await asyncio.to_thread(self._engine.began_at)
+        if began_at and began_at > hung_at:
+            await self._note(engine_lost_at=hung_at)
 
     async def _engine_is_back(self) -> None:
         if self._holding.engine_lost_at is None:

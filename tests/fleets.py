@@ -208,10 +208,12 @@ async def fleet_of(settings: Settings, image: str, serve: str = "tiny=2") -> Asy
         await fleet.works()
         yield fleet
     finally:
-        with fleet.at_the_end:
-            for process in (*fleet.processes, fleet.dispatcher):
-                process.end()
-        await fleet.server.end()
+        try:
+            with fleet.at_the_end:
+                for process in (*fleet.processes, fleet.dispatcher):
+                    process.end()
+        finally:
+            await fleet.server.end()
 
 
 async def ended(handle: RunHandle) -> RunResult:

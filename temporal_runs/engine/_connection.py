@@ -85,6 +85,7 @@ class Connection:
         api = self.api
         with self.translated():
             _ping(api)
+        self._watch.heard()
 
     def stream(
         self,

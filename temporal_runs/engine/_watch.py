@@ -10,13 +10,15 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 
+import requests.exceptions
+
 from .errors import EngineUnavailable
 
 ASK_SECONDS = 10
 """Between two questions whether the engine is still there, as long as an answer is open."""
 
 PATIENCE = 60
-"""Seconds for which an engine may hang and no answer is broken off."""
+"""Seconds for which an engine may hang, from the first question that it left open, and no answer is broken off."""
 
 
 class Watch:
@@ -27,6 +29,7 @@ class Watch:
         self._lock = threading.Lock()
         self._sockets = weakref.WeakSet[socket.socket]()
         self._is_on = False
+        self._open_since: float | None = None
         self.engine_hangs = False
         """whether it broke answers off, and the engine has not been heard of since"""
 
@@ -38,19 +41,26 @@ class Watch:
                 self._is_on = True
                 threading.Thread(target=self._watch, name="watch over the engine", daemon=True).start()
 
+    def heard(self) -> None:
+        """The engine has answered somebody."""
+        self._open_since = None
+        self.engine_hangs = False
+
     def _watch(self) -> None:
-        heard_at = time.monotonic()
         while self._is_needed():
             time.sleep(ASK_SECONDS)
+            asked_at = time.monotonic()
             try:
                 self._ping()
-            except EngineUnavailable:
-                if time.monotonic() - heard_at > PATIENCE:
+            except EngineUnavailable as error:
+                if not isinstance(error.__cause__, requests.exceptions.Timeout):
+                    # One that is gone has ended its answers itself.
+                    self._open_since = None
+                    continue
+                self._open_since = self._open_since or asked_at
+                if time.monotonic() - self._open_since > PATIENCE:
                     self.engine_hangs = True
                     self._shut()
-            else:
-                heard_at = time.monotonic()
-                self.engine_hangs = False
 
     def _is_needed(self) -> bool:
         with self._lock:

@@ -1,5 +1,6 @@
 """An executor that lives, and is cut off from Temporal for longer than its lease; or that has another time than all."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -25,12 +26,13 @@ def clock(seconds: float) -> dict[str, str]:
 
 
 @pytest.fixture
-def network(fleet: Fleet) -> OwnNetwork:
+def network(fleet: Fleet) -> Iterator[OwnNetwork]:
     """What the first executor, ended, reaches Temporal through when it is started."""
     fleet.executor.end()
     network = OwnNetwork(fleet)
     network.join(fleet.executor)
-    return network
+    yield network
+    network.mend()
 
 
 def state_of(name: str) -> dict[str, Any]:

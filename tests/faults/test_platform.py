@@ -19,7 +19,7 @@ from tests.conftest import eventually
 from tests.engines import EngineOfItsOwn
 from tests.fleets import SECOND, Fleet, Process, require_nothing_left
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 
 @asynccontextmanager
@@ -195,6 +195,21 @@ async def test_a_command_that_ends_while_its_engine_hangs_for_more_than_a_minute
     assert (await handle.result()).state is State.SUCCEEDED
     assert fleet.files(project)["starts"] == b"started\n"
     assert await fleet.console(handle) == b"begun\n" + b"".join(b"%d\n" % n for n in range(1, 1001))
+
+
+@pytest.mark.long
+async def test_an_engine_that_is_killed_because_it_hangs_and_started_anew_is_an_error_that_keeps_results(
+    fleet: Fleet, engine: EngineOfItsOwn
+):
+    project = fleet.project()
+    handle = await fleet.started("true", project=project)
+    with engine.hung():
+        await eventually(lambda: "engine hangs" in fleet.second_executor.log.read_text(), 120)
+        engine.end(signal.SIGKILL)
+    await engine.start()
+    result = await error_of(handle)
+    assert result.cause.code == "docker_unavailable"
+    assert fleet.files(project, result.output_commit)["starts"] == b"started\n"
 
 
 @pytest.mark.long

@@ -106,10 +106,10 @@ def test_a_build_that_is_cut_off_is_nobody_s_failure(engine_at: EngineAt, cable,
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A minute of hanging lasts for a moment."""
+    """A minute of hanging lasts for two seconds."""
     monkeypatch.setattr(_watch, "ASK_SECONDS", 0.1)
-    monkeypatch.setattr(_watch, "PATIENCE", 0.2)
-    monkeypatch.setattr(_connection, "PING_TIMEOUT", 0.2)
+    monkeypatch.setattr(_watch, "PATIENCE", 2)
+    monkeypatch.setattr(_connection, "PING_TIMEOUT", 1)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -130,7 +130,7 @@ def test_an_engine_that_hangs_is_told_from_one_that_went_away(
     cable.go_on()
     for watch in threading.enumerate():
         if watch.name == "watch over the engine" and watch not in others:
-            watch.join()  # it ends when the engine is heard of
+            watch.join(30)  # it ends when the engine is heard of
     engine.signal(name, "KILL")
     engine.wait(name)
     cable.cut()
