@@ -22,7 +22,6 @@ SIGKILLED, SIGTERMED = 128 + 9, 128 + 15
 UNKNOWN = 255
 """The status of a container that an engine had lost sight of."""
 
-
 log = structlog.get_logger()
 
 

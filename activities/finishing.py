@@ -51,6 +51,8 @@ class Finishing:
             holding = attendance.holding
             if holding.finished:
                 return holding.finished
+            # An engine that hangs would be waited for by each call, a minute a try.
+            await attendance.in_thread(self._engine.ping)
             if not completion.commit_results:
                 holding = self._leases.update(holding.token, commit_results=False)
             spec = completion.assignment.inputs.spec

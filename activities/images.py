@@ -62,7 +62,7 @@ class Provision:
 
     def pull(self, assignment: Assignment, reference: str | None, report: Report) -> Image:
         """The image of the environment, or of a reference that is known to be its, once it is on the machine."""
-        self._engine.ping()  # one that hangs would be waited for by each call, a minute a try
+        self._require_engine()
         inputs = assignment.inputs
         asked_for = (reference if inputs.runs_in.is_built else None) or _reference(inputs)
         login = self._login(inputs, asked_for)
@@ -94,7 +94,7 @@ class Provision:
 
     def build(self, inputs: Inputs, plan: BuildPlan | None, report: Report, interrupt: Interrupt) -> Image:
         """Builds what is planned, or finds it built."""
-        self._engine.ping()  # one that hangs would be waited for by each call, a minute a try
+        self._require_engine()
         plan = plan or self.plan(inputs)
         if built := self._engine.find_image(plan.reference):
             self._images.resolve(built.id)  # notes its use
@@ -112,10 +112,14 @@ class Provision:
 
     def push(self, inputs: Inputs, plan: BuildPlan, report: Report, interrupt: Interrupt) -> None:
         """Brings a built image into the registry that is shared."""
-        self._engine.ping()  # one that hangs would be waited for by each call, a minute a try
+        self._require_engine()
         credentials = self._login(inputs, plan.reference).credentials
         for reference in filter(None, (plan.reference, self._cache_for(inputs.spec.project))):
             self._engine.push(reference, report, credentials, interrupt)
+
+    def _require_engine(self) -> None:
+        """One that hangs would be waited for by each call, a minute a try."""
+        self._engine.ping()
 
     def _base(self, inputs: Inputs, plan: BuildPlan, base: str, report: Report) -> str:
         login = self._login(inputs, base)
